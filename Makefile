@@ -1,0 +1,73 @@
+# Everything a person does with the project. `make` alone prints help.
+PYTHON ?= python3.11
+BIN := .venv/bin
+DATA ?= .tidemill
+BENCH ?= tests/bench
+PACKAGES := libs/contracts libs/chassis libs/registry libs/client \
+            services/ingest services/persistor services/trainer services/serving services/gateway cli
+SOURCES := $(foreach package,$(PACKAGES),$(wildcard $(package)/tidemill*))
+REQUIREMENTS := $(wildcard requirements/*.txt) $(addsuffix /pyproject.toml,$(PACKAGES))
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check lint format types arrows unit doctor events bench constraints clean
+
+help:  ## print this
+	@echo "Tidemill: a stream of examples becomes a served model."
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+setup: .venv/complete  ## make .venv with everything in it (others do this by themselves)
+
+.venv/complete: $(REQUIREMENTS)
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11, or type make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "setting up .venv (about a minute on a fast line; TensorFlow is large) …"
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) --requirement requirements/build.txt
+	@$(INSTALL) --no-build-isolation --requirement requirements/dev.txt $(addprefix --editable ,$(PACKAGES))
+	@$(INSTALL) --no-deps --requirement requirements/without-dependencies.txt
+	@touch $@
+
+demo: setup  ## watch 5,000 real digits become a served model (up to 6 minutes)
+	@$(BIN)/tidemill demo $(DEMO_OPTIONS)
+
+up: setup  ## start the platform here and keep it running until Ctrl-C
+	@$(BIN)/tidemill --data $(DATA) up $(UP_OPTIONS)
+
+doctor: setup  ## say what is missing on this machine, and what to type
+	@$(BIN)/tidemill --data $(DATA) doctor
+
+check: lint types arrows test  ## lint, types, arrows, tests: what CI runs
+
+test: unit  ## run all tests
+	$(BIN)/pytest tests/contract tests/integration tests/system
+
+unit: setup  ## run the unit tests only (under 30 seconds)
+	$(BIN)/pytest tests/unit --numprocesses 2
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup  ## put every file into the house's form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/mypy --explicit-package-bases tests
+
+arrows: setup
+	$(BIN)/lint-imports
+
+events: setup  ## write docs/events.md and the schemas from the events' code
+	$(BIN)/python -m tidemill_contracts.catalogue
+
+bench: setup  ## measure: each folder of tests/bench says what
+	$(BIN)/pytest $(BENCH) --override-ini=python_files='bench_*.py' --capture=no --timeout=3600
+
+constraints: setup  ## pin what is installed now
+	$(BIN)/pip freeze --exclude-editable | grep -v ' @ ' > requirements/constraints.txt
+
+clean:  ## remove .venv and caches, never data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,72 @@
+"""Reads rows of a CSV file with a header; one column is the label."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from tidemill_contracts.errors import InvalidInput, NotFound
+from tidemill_contracts.samples import Scalar, Split
+
+from tidemill.sources.raw_sample import RawSample
+
+
+def count_rows(path: Path) -> int:
+    """How many rows follow the header; raises as `read_csv` does."""
+    with _opened(path) as file:
+        return max(0, sum(1 for _ in csv.reader(file)) - 1)
+
+
+def read_csv(path: Path, label: str, split: Split) -> Iterator[RawSample]:
+    """Each row as a mapping from column to number or text; an empty cell is missing (None).
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it has no such column, or a row has another number of cells than the header.
+    """
+    with _opened(path) as file:
+        columns = csv.DictReader(file, strict=True).fieldnames or ()
+    if label not in columns:
+        known = ", ".join(columns) or "none"
+        raise InvalidInput(f"{path} has no column {label!r}; its columns are: {known}", field="--label")
+    return _rows(path, label, split)
+
+
+def _rows(path: Path, label: str, split: Split) -> Iterator[RawSample]:
+    with _opened(path) as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            for number, cells in enumerate(reader, start=2):
+                if None in cells or None in cells.values():
+                    raise InvalidInput(f"{path}, line {number}: not as many cells as the header has names")
+                row = {name: _value(text) for name, text in cells.items() if name != label}
+                yield RawSample(
+                    label=cells[label],
+                    identity=json.dumps(row, sort_keys=True).encode(),
+                    source=f"csv:{path.name}",
+                    split=split,
+                    row=row,
+                )
+        except csv.Error as error:
+            raise InvalidInput(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _opened(path: Path):  # type: ignore[no-untyped-def]  # the type of open() says less than its name
+    try:
+        return path.open(newline="", encoding="utf-8-sig")
+    except OSError as error:
+        raise NotFound(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _value(text: str) -> Scalar:
+    if text == "":
+        return None
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if number == number and abs(number) != float("inf") else text
+    return text

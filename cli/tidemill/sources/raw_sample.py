@@ -1,0 +1,49 @@
+"""A sample as it is read from a file, before it has an id."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from PIL import Image
+from tidemill_contracts.samples import Sample, Scalar, Split, sample_id
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One labelled example of a file.
+
+    identity: the bytes that its id is made of. They depend on the file alone, never on how we encode it.
+    source: which file; part of the id.
+    Exactly one of image (an encoded file), text and row is given.
+    """
+
+    label: str
+    identity: bytes
+    source: str
+    split: Split
+    image: bytes | None = None
+    text: str | None = None
+    row: dict[str, Scalar] | None = None
+
+
+def with_ids(samples: Iterable[RawSample]) -> Iterator[tuple[RawSample, Sample]]:
+    """Each raw sample with the sample that is published for it: the same file gives the same ids."""
+    seen: Counter[bytes] = Counter()
+    for raw in samples:
+        key = sha256(raw.source.encode() + b"\n" + raw.identity).digest()
+        ident = sample_id(raw.identity, raw.source, occurrence=seen[key])
+        seen[key] += 1
+        image = base64.b64encode(raw.image).decode() if raw.image is not None else None
+        yield raw, Sample(id=ident, label=raw.label, image=image, text=raw.text, row=raw.row)
+
+
+def png_of_grey(pixels: bytes, *, width: int, height: int) -> bytes:
+    """A grey picture, uint8[height × width], as PNG."""
+    buffer = io.BytesIO()
+    Image.frombytes("L", (width, height), pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,108 @@
+"""The processes under torture: started, killed, frozen and waited for, one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tidemill_contracts.errors import Unavailable
+
+from tidemill.deployment import HOST, Deployment
+from tidemill.process_logs import ProcessLogs
+from tidemill.processes import ProcessSpec, platform_processes
+from tidemill.supervisor import Supervisor
+
+REDIS = "redis"
+PERSISTOR = "persistor"
+SECOND = "second-persistor"
+LEASE_S = 1.0
+READY_S_MAX = 45.0
+LOOK_EVERY_S = 0.05
+
+
+class Crew:
+    """A broker and up to two persistors, each under a supervisor of its own, so that no backoff adds up."""
+
+    def __init__(self, deployment: Deployment, logs: ProcessLogs) -> None:
+        self._specs = {spec.name: spec for spec in _specs(deployment)}
+        self._logs = logs
+        self._running: dict[str, Supervisor] = {}
+
+    def start(self, *names: str) -> None:
+        """Start these; return once they run, which is before they are ready."""
+        for name in names:
+            spec = replace(self._specs[name], ready=lambda: True)
+            self._running[name] = Supervisor([spec], self._logs.write_line)
+            self._running[name].start()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; it stays dead."""
+        pid = self.pid(name)
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+        self.stop(name)
+
+    def stop(self, *names: str) -> None:
+        """SIGTERM, and SIGKILL to what does not listen; of a frozen one too."""
+        for name in names:
+            self.thaw(name)
+            supervisor = self._running.pop(name, None)
+            if supervisor is not None:
+                supervisor.stop()
+
+    def stop_all(self) -> None:
+        self.stop(*[name for name in (SECOND, PERSISTOR, REDIS) if name in self._running])
+
+    def freeze(self, name: str) -> None:
+        self._signal(name, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self._signal(name, signal.SIGCONT)
+
+    def pid(self, name: str) -> int | None:
+        """Its process id; None while it is down."""
+        supervisor = self._running.get(name)
+        return supervisor.pid(name) if supervisor else None
+
+    def persistor_pids(self) -> list[int]:
+        return [pid for name in (PERSISTOR, SECOND) if (pid := self.pid(name)) is not None]
+
+    def wait_ready(self, names: Iterable[str] = (), *, limit_s: float = READY_S_MAX) -> float:
+        """Seconds until these, or all that run, are ready.
+
+        Raises:
+            Unavailable: one was not within `limit_s`.
+        """
+        begun_s = time.monotonic()
+        for name in list(names) or list(self._running):
+            while not (self.pid(name) and self._specs[name].ready()):
+                if time.monotonic() - begun_s > limit_s:
+                    raise Unavailable(f"{name} was not ready again after {limit_s:.0f} s")
+                time.sleep(LOOK_EVERY_S)
+        return time.monotonic() - begun_s
+
+    def _signal(self, name: str, number: int) -> None:
+        pid = self.pid(name)
+        if pid is not None:
+            os.kill(pid, number)
+
+
+def _specs(deployment: Deployment) -> list[ProcessSpec]:
+    """The platform's own, with small batches and short leases: more can go wrong in the same time."""
+    hasty = {
+        "TIDEMILL_PERSISTOR_BATCH_AGE_S": "0.2",
+        "TIDEMILL_PERSISTOR_BATCH_MESSAGES": "40",
+        "TIDEMILL_PERSISTOR_LEASE_S": str(LEASE_S),
+    }
+    known = {spec.name: spec for spec in platform_processes(deployment)}
+    persistor = replace(known[PERSISTOR], environment={**known[PERSISTOR].environment, **hasty})
+    other = replace(
+        deployment, ports=replace(deployment.ports, persistor_health=deployment.ports.trainer_health)
+    )
+    second = next(spec for spec in platform_processes(other) if spec.name == PERSISTOR)
+    health = {"TIDEMILL_PERSISTOR_HEALTH": f"{HOST}:{other.ports.persistor_health}"}
+    environment = {**persistor.environment, **health}
+    return [known[REDIS], persistor, replace(second, name=SECOND, environment=environment)]

@@ -1,0 +1,216 @@
+"""What is done to the platform. Each fault is a context: it is inflicted at entry and mended at exit."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+from tidemill_contracts.errors import Unavailable
+
+from tidemill.torture.crew import LEASE_S, PERSISTOR, REDIS, SECOND, Crew
+from tidemill.torture.messages import DATASET
+from tidemill.torture.producer import Producer
+
+WRITE_WAIT_S_MAX = 3.0
+FILE_BYTES_MAX = 4096
+SECOND_READY_S_MAX = 3.0
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What a fault may touch. store: a link to the folder with the objects, which can be turned away."""
+
+    crew: Crew
+    producer: Producer
+    dice: Random
+    store: Path
+
+
+@dataclass(frozen=True)
+class Fault:
+    """touches: two faults at once must not touch the same. lasts_s: how long it is kept up."""
+
+    name: str
+    does: str
+    touches: str
+    inflict: Callable[[Rig], AbstractContextManager[None]]
+    lasts_s: float = 0.3
+
+
+@contextmanager
+def _kill_persistor(rig: Rig) -> Iterator[None]:
+    rig.crew.kill(PERSISTOR)
+    rig.crew.start(PERSISTOR)
+    yield
+
+
+@contextmanager
+def _kill_after_write(rig: Rig) -> Iterator[None]:
+    """Waits for the next object to appear: what follows in the persistor is announcing and acknowledging."""
+    folders = [
+        rig.store / "samples" / DATASET / split / f"{datetime.now(UTC):%Y/%m/%d/%H}"
+        for split in ("train", "test")
+    ]
+    before = [_count(folder) for folder in folders]
+    end_s = time.monotonic() + WRITE_WAIT_S_MAX
+    while [_count(folder) for folder in folders] == before and time.monotonic() < end_s:
+        time.sleep(0.0005)
+    with _kill_persistor(rig):
+        yield
+
+
+@contextmanager
+def _terminate_persistor(rig: Rig) -> Iterator[None]:
+    rig.crew.stop(PERSISTOR)
+    rig.crew.start(PERSISTOR)
+    yield
+
+
+@contextmanager
+def _freeze_persistor(rig: Rig) -> Iterator[None]:
+    with _second_persistor(rig):
+        rig.crew.freeze(PERSISTOR)
+        yield
+        rig.crew.thaw(PERSISTOR)
+        time.sleep(LEASE_S / 2)  # both believe that the same messages are theirs
+
+
+@contextmanager
+def _second_persistor(rig: Rig) -> Iterator[None]:
+    rig.crew.start(SECOND)
+    with suppress(Unavailable):  # it cannot be ready while another fault keeps the store or the broker away
+        rig.crew.wait_ready([SECOND], limit_s=SECOND_READY_S_MAX)
+    yield
+    end = rig.crew.kill if rig.dice.random() < 0.5 else rig.crew.stop
+    end(SECOND)
+
+
+@contextmanager
+def _kill_redis(rig: Rig) -> Iterator[None]:
+    rig.crew.kill(REDIS)
+    yield
+    rig.crew.start(REDIS)
+
+
+@contextmanager
+def _freeze_redis(rig: Rig) -> Iterator[None]:
+    rig.crew.freeze(REDIS)
+    yield
+    rig.crew.thaw(REDIS)
+
+
+@contextmanager
+def _restart_all(rig: Rig) -> Iterator[None]:
+    rig.crew.stop(PERSISTOR, REDIS)
+    yield
+    rig.crew.start(REDIS, PERSISTOR)
+
+
+@contextmanager
+def _store_down(rig: Rig) -> Iterator[None]:
+    """In the folder's place stands a file, as when a disk is not mounted but its place cannot be written."""
+    where = rig.store.resolve()
+    away = where.with_name("store-away")
+    away.touch()
+    _turn(rig.store, away)
+    yield
+    _turn(rig.store, where)
+
+
+@contextmanager
+def _disk_full(rig: Rig) -> Iterator[None]:
+    """No file of the persistors may grow past a few bytes: writes end in the middle, as on a full disk."""
+    pids = rig.crew.persistor_pids()
+    limit = rig.dice.randrange(FILE_BYTES_MAX)
+    for pid in pids:
+        _limit_files(pid, limit)
+    yield
+    for pid in pids:
+        _limit_files(pid, resource.RLIM_INFINITY)
+
+
+@contextmanager
+def _poison(rig: Rig) -> Iterator[None]:
+    rig.producer.ask_for_poison()
+    yield
+
+
+@contextmanager
+def _duplicates(rig: Rig) -> Iterator[None]:
+    rig.producer.ask_for_repeats()
+    yield
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault("kill-persistor", "SIGKILL at any moment", "persistor", _kill_persistor),
+    Fault(
+        "kill-after-write",
+        "SIGKILL between the write and the acknowledgement",
+        "persistor",
+        _kill_after_write,
+    ),
+    Fault("stop-persistor", "SIGTERM under load", "persistor", _terminate_persistor),
+    Fault(
+        "freeze-persistor",
+        "SIGSTOP past the acknowledgement deadline while another takes over, then SIGCONT",
+        "persistor",
+        _freeze_persistor,
+        2.2 * LEASE_S,
+    ),
+    Fault(
+        "two-persistors",
+        "a second one at once, which is then killed or stopped",
+        "persistor",
+        _second_persistor,
+        1.0,
+    ),
+    Fault("kill-redis", "SIGKILL of the broker, down for a while", "redis", _kill_redis, 0.7),
+    Fault("freeze-redis", "the broker does not answer for a while", "redis", _freeze_redis, 1.5),
+    Fault("restart", "everything stops and starts again", "redis persistor", _restart_all),
+    Fault("store-down", "the store's folder is away", "store", _store_down, 1.5),
+    Fault("disk-full", "writes to the store end in the middle", "store", _disk_full, 1.5),
+    Fault("poison", "messages of every kind that no reader could read", "stream", _poison, 0.1),
+    Fault(
+        "duplicates",
+        "a fifth of the latest samples is published three times more",
+        "stream",
+        _duplicates,
+        0.1,
+    ),
+)
+
+
+def may_coincide(one: Fault, other: Fault) -> bool:
+    """Whether the two can be inflicted at once."""
+    return not set(one.touches.split()) & set(other.touches.split())
+
+
+def _count(folder: Path) -> int:
+    try:
+        return len(os.listdir(folder))
+    except OSError:
+        return 0
+
+
+def _turn(link: Path, target: Path) -> None:
+    """Let the link point elsewhere from one moment to the next."""
+    fresh = link.with_name("link")
+    fresh.symlink_to(target)
+    fresh.replace(link)
+
+
+def _limit_files(pid: int, size_bytes: int) -> None:
+    """Bound the size to which the process may write any file: a write beyond it ends in the middle."""
+    try:
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        soft = hard if size_bytes == resource.RLIM_INFINITY else size_bytes
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+    except ProcessLookupError:
+        return  # it died of another fault meanwhile

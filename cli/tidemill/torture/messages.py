@@ -1,0 +1,69 @@
+"""The messages that torture publishes: samples that can be recognised again, and poison."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from random import Random
+
+from tidemill_contracts.bus import Message
+
+DATASET = "torture"
+POISON_ID = "torture-poison"
+"""The attribute by which a poisonous message is known again among the dead letters."""
+TEST_EVERY = 10
+
+
+def split_of(sample_id: str) -> str:
+    """Every tenth sample is for test; the id says which."""
+    return "test" if int(sample_id[1:]) % TEST_EVERY == 0 else "train"
+
+
+def text_of(sample_id: str) -> str:
+    """The one content that the sample may have: 64 to 1,024 characters, made of its id."""
+    digest = hashlib.sha256(sample_id.encode()).hexdigest()
+    return digest * (1 + int(digest[:2], 16) % 16)
+
+
+def message_of(sample_ids: Iterable[str]) -> Message:
+    """A message with these samples, which must be of one split."""
+    ids = list(sample_ids)
+    samples = [{"id": ident, "label": ident[-1], "text": text_of(ident)} for ident in ids]
+    body = {"dataset": DATASET, "split": split_of(ids[0]), "source": "tidemill/torture", "samples": samples}
+    return Message(json.dumps(body).encode(), {"content-type": "application/json"})
+
+
+def pack(sample_ids: Iterable[str], dice: Random, *, samples_max: int) -> list[Message]:
+    """The samples in messages of 1 to `samples_max`, never two splits in one."""
+    messages = []
+    for split in ("train", "test"):
+        ids = [ident for ident in sample_ids if split_of(ident) == split]
+        while ids:
+            size = dice.randint(1, samples_max)
+            messages.append(message_of(ids[:size]))
+            ids = ids[size:]
+    return messages
+
+
+def poison(number: int) -> list[Message]:
+    """One message of every kind that no reader could read."""
+    sound = message_of(["s1"]).data
+    bodies: list[tuple[bytes, dict[str, str]]] = [
+        (b"", {}),
+        (b"\xff\xfe\x00 not text", {}),
+        (sound[: len(sound) // 2], {}),
+        (b"[1, 2, 3]", {}),
+        (sound.replace(b'"torture"', b'"../../etc"'), {}),
+        (sound.replace(b'"label"', b'"lable"'), {}),
+        (b'{"dataset":"torture","samples":[]}', {}),
+        (sound, {"ce-type": "tidemill.model.published.v1"}),
+        (sound, {"ce-time": "yesterday"}),
+        (sound, {"note": "\ud800"}),
+        (b"[" * 100_000, {}),
+        (b"x" * 2_000_000, {}),
+    ]
+    return [
+        Message(body, {**attributes, POISON_ID: f"p{number}-{kind}"})
+        for kind, (body, attributes) in enumerate(bodies)
+    ]

@@ -1,0 +1,145 @@
+"""One torture from beginning to end: start, faults by seed, calm, audit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from tidemill_chassis.adapters import open_bus, open_store
+from tidemill_contracts.bus import DEAD_SUFFIX, Backlog, Bus, Subscription
+from tidemill_contracts.errors import Unavailable
+from tidemill_contracts.events import BatchStored, SamplesReceived
+
+from tidemill.deployment import Deployment
+from tidemill.process_logs import ProcessLogs
+from tidemill.torture.audit import Audit, audit
+from tidemill.torture.crew import LEASE_S, PERSISTOR, REDIS, Crew
+from tidemill.torture.faults import Fault, Rig, may_coincide
+from tidemill.torture.ledger import Ledger
+from tidemill.torture.producer import Producer
+
+AUDITOR = "torture"
+CALM_S_MAX = 60.0
+QUIET_S = 0.4
+"""Between two faults, so that work is in hand when the next one comes."""
+TOGETHER = 0.5
+"""How often a second fault comes while the first one lasts."""
+AUDIT_LEASE_S = 600.0
+DONE = Backlog(waiting=0, leased=0)
+
+
+@dataclass(frozen=True)
+class Blow:
+    """What was inflicted at once, and how long it took until all processes were ready again."""
+
+    names: tuple[str, ...]
+    ready_again_s: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a torture showed. calm_s: from the last fault until nothing was left to keep."""
+
+    audit: Audit
+    blows: tuple[Blow, ...]
+    calm_s: float
+    seconds: float
+    refusals: int
+    repeated: int
+
+
+def torture(
+    deployment: Deployment,
+    rounds: Sequence[tuple[Fault, ...]],
+    seed: int,
+    *,
+    rate_per_s: float,
+    tell: Callable[[str], None],
+) -> Outcome:
+    """Start broker and persistor in the deployment's folder, inflict the rounds, and audit.
+
+    Raises:
+        Unavailable: a process did not come back, or the backlog was not done within CALM_S_MAX.
+    """
+    begun_s = time.monotonic()
+    with ExitStack() as stack:
+        store_link = _prepare(deployment)
+        logs = ProcessLogs(deployment.logs_folder, echo=False)
+        stack.callback(logs.close)
+        crew = Crew(deployment, logs)
+        stack.callback(crew.stop_all)
+        crew.start(REDIS)
+        crew.wait_ready()
+        crew.start(PERSISTOR)
+        crew.wait_ready()
+        bus = open_bus(deployment.bus_url)
+        stack.callback(bus.close)
+        batches, dead = _listen(bus)
+        ledger = Ledger(deployment.folder / "ledger")
+        stack.callback(ledger.close)
+        dice, of_producer = Random(seed), Random(~seed)  # noqa: S311  (no secret depends on them)
+        with Producer(bus, ledger, of_producer, rate_per_s=rate_per_s) as producer:
+            rig = Rig(crew, producer, dice, store_link)
+            blows = tuple(_inflict(rig, faults, tell) for faults in rounds)
+        tell("calm: waiting until everything is kept")
+        calm_s = _wait_until_kept(bus)
+        crew.stop(PERSISTOR)
+        found = audit(ledger, open_store(deployment.store_url), batches, dead)
+    return Outcome(found, blows, calm_s, time.monotonic() - begun_s, producer.refusals, producer.repeated)
+
+
+def plan(faults: Sequence[Fault], count: int, dice: Random) -> Iterator[tuple[Fault, ...]]:
+    """Which faults come in each of `count` rounds: every one in its turn, often with another beside it."""
+    order: list[Fault] = []
+    for _ in range(count):
+        if not order:
+            order = dice.sample(faults, len(faults))
+        first = order.pop()
+        others = [fault for fault in faults if may_coincide(first, fault)]
+        together = others and dice.random() < TOGETHER
+        yield (first, dice.choice(others)) if together else (first,)
+
+
+def _prepare(deployment: Deployment) -> Path:
+    """The folders; the store is a link to one of them, so that it can be taken away in an instant."""
+    deployment.make_folders()
+    disk = deployment.folder / "store-disk"
+    disk.mkdir()
+    link = deployment.folder / "store"
+    link.symlink_to(disk)
+    return link
+
+
+def _listen(bus: Bus) -> tuple[Subscription, Subscription]:
+    """Subscriptions that miss nothing: made before the first sample is published."""
+    topics = (BatchStored.topic, SamplesReceived.topic + DEAD_SUFFIX)
+    batches, dead = (bus.subscribe(topic, AUDITOR, ack_deadline_s=AUDIT_LEASE_S) for topic in topics)
+    return batches, dead
+
+
+def _inflict(rig: Rig, faults: tuple[Fault, ...], tell: Callable[[str], None]) -> Blow:
+    """One round: the first fault, the second within it, both mended, all processes ready."""
+    names = tuple(fault.name for fault in faults)
+    tell(" + ".join(names))
+    with ExitStack() as stack:
+        for fault in faults:
+            stack.enter_context(fault.inflict(rig))
+            time.sleep(fault.lasts_s * rig.dice.uniform(0.8, 1.2))
+    ready_again_s = rig.crew.wait_ready()
+    time.sleep(QUIET_S * rig.dice.random())
+    return Blow(names, ready_again_s)
+
+
+def _wait_until_kept(bus: Bus) -> float:
+    """Seconds until the persistor's subscription has nothing left."""
+    begun_s = time.monotonic()
+    subscription = bus.subscribe(SamplesReceived.topic, PERSISTOR, ack_deadline_s=LEASE_S, attempts_max=100)
+    while (left := subscription.backlog()) != DONE:
+        if time.monotonic() - begun_s > CALM_S_MAX:
+            raise Unavailable(f"after {CALM_S_MAX:.0f} s of calm there are still {left}")
+        time.sleep(0.1)
+    return time.monotonic() - begun_s

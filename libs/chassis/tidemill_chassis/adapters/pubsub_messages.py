@@ -1,0 +1,116 @@
+"""Messages as Pub/Sub carries them: converted, cut into requests, kept within its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC
+from typing import Any
+
+from google.pubsub_v1 import types
+from tidemill_contracts.bus import (
+    DEAD_ATTEMPTS,
+    DEAD_MESSAGE_ID,
+    DEAD_REASON,
+    DEAD_SUBSCRIPTION,
+    Delivery,
+    Message,
+)
+from tidemill_contracts.errors import TooLarge
+from tidemill_contracts.memory_bus import dead_letter_of
+
+PUBLISH_MESSAGES_MAX = 1000
+PUBLISH_BYTES_MAX = 9_500_000
+MESSAGE_BYTES_MAX = 10_000_000
+"""Pub/Sub's own limits: 1,000 messages and 10 MB a request, 10 MB a message."""
+REQUEST_IDS_MAX = 2_500
+REQUEST_IDS_BYTES_MAX = 400_000
+"""An acknowledgement may have 512 KiB; its ids have 150 to 220 bytes each."""
+ATTRIBUTES_MAX = 100
+ATTRIBUTE_BYTES_MAX = 1024
+_ORIGIN = (DEAD_REASON, DEAD_SUBSCRIPTION, DEAD_MESSAGE_ID, DEAD_ATTEMPTS)
+_SOURCE = "CloudPubSubDeadLetterSource"
+
+_PubsubMessage: Any = types.PubsubMessage.pb()
+
+
+def wire_message(message: Message) -> Any:
+    """The message in Pub/Sub's form.
+
+    Raises:
+        TooLarge: it is over MESSAGE_BYTES_MAX.
+    """
+    made = _PubsubMessage(
+        data=message.data, attributes=dict(message.attributes), ordering_key=message.ordering_key
+    )
+    if made.ByteSize() > MESSAGE_BYTES_MAX:
+        raise TooLarge(f"a message of {made.ByteSize()} bytes: Pub/Sub takes {MESSAGE_BYTES_MAX}")
+    return made
+
+
+def portions(wired: Sequence[Any]) -> Iterator[list[int]]:
+    """Positions of the messages of each request to send, in order: one ordering key a request."""
+    by_key: dict[str, list[int]] = {}
+    for position, message in enumerate(wired):
+        by_key.setdefault(message.ordering_key, []).append(position)
+    for positions in by_key.values():
+        part: list[int] = []
+        part_bytes = 0
+        for position in positions:
+            size = wired[position].ByteSize()
+            if part and (len(part) >= PUBLISH_MESSAGES_MAX or part_bytes + size > PUBLISH_BYTES_MAX):
+                yield part
+                part, part_bytes = [], 0
+            part.append(position)
+            part_bytes += size
+        yield part
+
+
+def id_portions(ack_ids: Sequence[str]) -> Iterator[list[str]]:
+    """The ids in lists short enough for one request."""
+    part: list[str] = []
+    part_bytes = 0
+    for ack_id in ack_ids:
+        if part and (len(part) >= REQUEST_IDS_MAX or part_bytes + len(ack_id) > REQUEST_IDS_BYTES_MAX):
+            yield part
+            part, part_bytes = [], 0
+        part.append(ack_id)
+        part_bytes += len(ack_id) + 4
+    if part:
+        yield part
+
+
+def delivery_of(received: Any) -> Delivery:
+    """What was pulled, as a delivery. Pub/Sub counts attempts only beside a dead-letter policy: else 1."""
+    wired = received.message
+    message = Message(wired.data, _attributes(wired.attributes), wired.ordering_key)
+    return Delivery(
+        message,
+        ack_id=received.ack_id,
+        message_id=wired.message_id,
+        publish_time=wired.publish_time.ToDatetime(UTC),
+        attempt=max(1, received.delivery_attempt),
+    )
+
+
+def _attributes(found: Mapping[str, str]) -> dict[str, str]:
+    """The attributes; for a dead letter that Pub/Sub itself put aside, with our names for its reason."""
+    attributes = dict(found)
+    if f"{_SOURCE}Subscription" in attributes and DEAD_REASON not in attributes:
+        count = attributes.get(f"{_SOURCE}DeliveryCount", "?")
+        attributes[DEAD_REASON] = f"delivered {count} times without success"
+        attributes[DEAD_SUBSCRIPTION] = attributes[f"{_SOURCE}Subscription"].rpartition(".")[2]
+        attributes[DEAD_ATTEMPTS] = count
+    return attributes
+
+
+def dead_letter(delivery: Delivery, *, subscription: str, reason: str) -> Message:
+    """The dead letter within Pub/Sub's limits: a long reason is cut, attributes over the hundredth go."""
+    letter = dead_letter_of(delivery, subscription=subscription, reason=reason)
+    origin = {name: _cut(letter.attributes[name]) for name in _ORIGIN}
+    own = [pair for pair in letter.attributes.items() if pair[0] not in origin]
+    return replace(letter, attributes={**dict(own[: ATTRIBUTES_MAX - len(origin)]), **origin})
+
+
+def _cut(text: str) -> str:
+    return text.encode("utf-8", "replace")[:ATTRIBUTE_BYTES_MAX].decode("utf-8", "ignore")

@@ -1,0 +1,86 @@
+"""Messages as entries of a stream, and the server's errors in our classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from tidemill_contracts.bus import Delivery, Message
+from tidemill_contracts.errors import Overloaded, Unavailable
+
+KEY_PREFIX = "tidemill:topic:"
+PUBLISH_MESSAGES_MAX = 500
+PUBLISH_BYTES_MAX = 4 * 2**20
+"""A publish is cut into pipelines of at most this, so that neither side buffers without limit."""
+OVERLOADED_RETRY_S = 5.0
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+class NoGroup(Exception):
+    """The consumer group is gone: the server lost its data."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    try:
+        yield
+    except redis.ResponseError as error:
+        said = str(error)
+        if said.startswith("OOM") or "maxmemory" in said:
+            raise Overloaded(
+                "the bus is full: wait until consumers have caught up", retry_after_s=OVERLOADED_RETRY_S
+            ) from error
+        if said.startswith("NOGROUP"):
+            raise NoGroup from error
+        raise Unavailable(f"the bus refused: {said}") from error
+    except (redis.RedisError, OSError) as error:
+        raise Unavailable(f"the bus does not answer: {error}") from error
+
+
+def stream_of(topic: str) -> str:
+    return KEY_PREFIX + topic
+
+
+def fields_of(message: Message) -> dict[Any, Any]:
+    fields: dict[Any, Any] = {b"d": message.data, b"a": json.dumps(dict(message.attributes))}
+    if message.ordering_key:
+        fields[b"k"] = message.ordering_key
+    return fields
+
+
+def delivery_of(entry: bytes, fields: dict[bytes, bytes], attempt: int) -> Delivery:
+    ident = entry.decode()
+    message = Message(
+        data=fields.get(b"d", b""),
+        attributes=_attributes(fields.get(b"a", b"{}")),
+        ordering_key=fields.get(b"k", b"").decode("utf-8", "replace"),
+    )
+    published = datetime.fromtimestamp(int(ident.partition("-")[0]) / 1000, UTC)
+    return Delivery(message, ack_id=ident, message_id=ident, publish_time=published, attempt=attempt)
+
+
+def _attributes(raw: bytes) -> dict[str, str]:
+    """A stranger may have written the entry: whatever is not a map of text counts as none."""
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def portions(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    part: list[Message] = []
+    part_bytes = 0
+    for message in messages:
+        if part and (len(part) >= PUBLISH_MESSAGES_MAX or part_bytes + len(message.data) > PUBLISH_BYTES_MAX):
+            yield part
+            part, part_bytes = [], 0
+        part.append(message)
+        part_bytes += len(message.data)
+    if part:
+        yield part

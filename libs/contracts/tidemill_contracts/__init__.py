@@ -1,0 +1,1 @@
+"""What Tidemill's services agree on: events, ports, errors and stored formats."""

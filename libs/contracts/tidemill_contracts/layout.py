@@ -1,0 +1,64 @@
+"""Where things lie in the store. Every object name of Tidemill is made here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+SAMPLES = "samples/"
+MODELS = "models/"
+INBOX = "inbox/"
+MANIFEST = "manifest.json"
+MODEL_CARD = "assets.extra/model_card.json"
+
+
+def batch_prefix(dataset: str, split: str) -> str:
+    """Where the batches of one split of a dataset lie."""
+    return f"{SAMPLES}{dataset}/{split}/"
+
+
+def batch_name(dataset: str, split: str, hour: datetime, digest: str) -> str:
+    """The name of a batch of messages published in the hour of `hour`, by the digest of its content."""
+    return f"{batch_prefix(dataset, split)}{hour:%Y/%m/%d/%H}/{digest}.avro"
+
+
+def parse_batch_name(name: str) -> tuple[str, str] | None:
+    """Dataset and split of a batch's name; None if the name is not a batch's."""
+    parts = name.split("/")
+    if len(parts) != 8 or f"{parts[0]}/" != SAMPLES or not name.endswith(".avro"):
+        return None
+    return parts[1], parts[2]
+
+
+def model_prefix(model: str) -> str:
+    """Where everything of one model lies."""
+    return f"{MODELS}{model}/"
+
+
+def version_prefix(model: str, version: int) -> str:
+    """Where the files of one version lie."""
+    return f"{model_prefix(model)}{version}/"
+
+
+def manifest_name(model: str, version: int) -> str:
+    """The manifest of a version: written last, so that its presence means the version is whole."""
+    return version_prefix(model, version) + MANIFEST
+
+
+def model_card_name(model: str, version: int) -> str:
+    """The model card of a version."""
+    return version_prefix(model, version) + MODEL_CARD
+
+
+def labels_name(model: str) -> str:
+    """The object that says which version each label of a model means."""
+    return f"{model_prefix(model)}labels.json"
+
+
+def rollout_name(model: str) -> str:
+    """The object that says how a model's traffic is split between `stable` and `candidate`."""
+    return f"{model_prefix(model)}rollout.json"
+
+
+def audit_prefix(model: str) -> str:
+    """Where it is kept who changed a model's labels and traffic by hand; names sort by time."""
+    return f"{model_prefix(model)}audit/"

@@ -1,0 +1,158 @@
+"""A model's YAML: what it learns, from which dataset, and when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tidemill_contracts.envelope import field_path
+from tidemill_contracts.errors import InvalidInput
+from tidemill_contracts.samples import Name
+
+SPEC_BYTES_MAX = 256 * 1024
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageInput(_Part):
+    """The size that every image is brought to. channels: 1 grey, 3 RGB."""
+
+    height: Annotated[int, Field(ge=8, le=1024)]
+    width: Annotated[int, Field(ge=8, le=1024)]
+    channels: Literal[1, 3] = 3
+
+
+class SplitSpec(_Part):
+    """Which share of the training samples validates; chosen by a hash of the sample's id, for ever."""
+
+    validation_percent: Annotated[int, Field(ge=1, le=50)] = 15
+
+
+class RoundSpec(_Part):
+    """When a round opens: with `samples_min` new samples, or when the oldest has waited `age_s_max`."""
+
+    samples_min: Annotated[int, Field(ge=1)] = 500
+    samples_max: Annotated[int, Field(ge=1)] = 5000
+    age_s_max: Annotated[float, Field(gt=0)] = 60.0
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> RoundSpec:
+        if self.samples_min > self.samples_max:
+            raise ValueError(f"samples_min {self.samples_min} is over samples_max {self.samples_max}")
+        return self
+
+
+class TrainingSpec(_Part):
+    """How a challenger is trained.
+
+    rehearsal_ratio: older samples that join, per new one, against forgetting.
+    patience: epochs without a better validation loss before training stops.
+    """
+
+    epochs_max: Annotated[int, Field(ge=1, le=1000)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    rehearsal_ratio: Annotated[float, Field(ge=0, le=100)] = 1.0
+    patience: Annotated[int, Field(ge=1)] = 3
+    augment: bool = False
+
+
+class GateSpec(_Part):
+    """A challenger is let through if its metric is at least `gain_min` better than the champion's."""
+
+    metric: Literal["accuracy"] = "accuracy"
+    gain_min: Annotated[float, Field(ge=0, le=1)] = 0.001
+
+
+class RetrySpec(_Part):
+    """When ignored samples are regrouped and tried again, and how often each may be."""
+
+    every_s: Annotated[float, Field(gt=0)] = 3600.0
+    samples_min: Annotated[int, Field(ge=1)] = 200
+    attempts_max: Annotated[int, Field(ge=1)] = 3
+
+
+class TestSpec(_Part):
+    """When the champion is measured on all test samples so far."""
+
+    __test__ = False  # not a test class, whatever its name begins with
+
+    every_s: Annotated[float, Field(gt=0)] = 600.0
+
+
+class ServingSpec(_Part):
+    """How many versions beside the labelled ones serving keeps on disk."""
+
+    keep_versions: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class ModelSpec(_Part):
+    """One model. Unknown fields are refused, so that a typing error is not a default."""
+
+    name: Name
+    kind: Name
+    dataset: Name
+    labels: Annotated[tuple[str, ...], Field(min_length=2, max_length=100_000)]
+    input: ImageInput | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    split: SplitSpec = SplitSpec()
+    round: RoundSpec = RoundSpec()
+    training: TrainingSpec = TrainingSpec()
+    gate: GateSpec = GateSpec()
+    retry: RetrySpec = RetrySpec()
+    test: TestSpec = TestSpec()
+    serving: ServingSpec = ServingSpec()
+
+    @model_validator(mode="after")
+    def _labels_are_distinct(self) -> ModelSpec:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must be distinct")
+        if self.kind == "image_classifier" and self.input is None:
+            raise ValueError("an image_classifier needs `input` with height, width and channels")
+        return self
+
+
+def load_spec(path: Path) -> ModelSpec:
+    """The model of one YAML file.
+
+    Raises:
+        InvalidInput: the file cannot be read or is not a model; the text names file and field.
+    """
+    try:
+        raw = path.read_bytes()
+        if len(raw) > SPEC_BYTES_MAX:
+            raise InvalidInput(f"{path}: over {SPEC_BYTES_MAX} bytes")
+        document: Any = yaml.safe_load(raw)
+        return ModelSpec.model_validate(document)
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = field_path(first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"{path}: {field or 'model'}: {message}", field=field or None) from error
+
+
+def load_specs(folder: Path) -> dict[str, ModelSpec]:
+    """Every model of a folder, by name.
+
+    Raises:
+        InvalidInput: the folder is missing or empty, a file is wrong, or two files name the same model.
+    """
+    paths = sorted(folder.glob("*.yaml"))
+    if not paths:
+        raise InvalidInput(f"no model in {folder}: put one YAML file per model there, such as digits.yaml")
+    specs: dict[str, ModelSpec] = {}
+    for path in paths:
+        spec = load_spec(path)
+        if spec.name in specs:
+            raise InvalidInput(f"{path}: a model named {spec.name} stands in another file too", field="name")
+        specs[spec.name] = spec
+    return specs

@@ -1,0 +1,1 @@
+"""Alembic's scripts; `tidemill_registry.migration` runs them."""

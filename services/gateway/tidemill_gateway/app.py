@@ -1,0 +1,204 @@
+"""The gateway as one site: the hot route on the event loop, everything else through Flask in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from flask import Flask
+from tidemill_chassis.web import create_app
+from tidemill_contracts.bus import Bus
+from tidemill_contracts.errors import NotFound, TidemillError, Unavailable
+from tidemill_contracts.objects import ObjectStore
+
+from tidemill_gateway.access import OPERATE, PREDICT, Access
+from tidemill_gateway.audit import Audit
+from tidemill_gateway.dialects import tfserving
+from tidemill_gateway.front_routes import add_front_routes
+from tidemill_gateway.grpc_front import GrpcFront
+from tidemill_gateway.handlers import Plane
+from tidemill_gateway.metrics import BatchMetrics, ShadowMetrics
+from tidemill_gateway.model_facts import ModelFacts
+from tidemill_gateway.plane.admission import Admission
+from tidemill_gateway.plane.batching import Batcher
+from tidemill_gateway.plane.serving_client import ServingClient
+from tidemill_gateway.plane.shadow import Shadows
+from tidemill_gateway.plane.signatures import SignatureCache, VersionInfo
+from tidemill_gateway.plane.version_book import VersionBook
+from tidemill_gateway.plane.versions import ModelView, Target
+from tidemill_gateway.predict_route import PATH, PredictRoute, retry_after
+from tidemill_gateway.prediction_log import PredictionLog
+from tidemill_gateway.rate_limits import RateLimits
+from tidemill_gateway.rollout_routes import add_rollout_routes
+from tidemill_gateway.routes import add_routes
+from tidemill_gateway.server.messages import Request, Response
+from tidemill_gateway.server.wsgi_bridge import WsgiBridge
+from tidemill_gateway.settings import Settings
+
+FLASK_THREADS = 4
+PLANE_THREADS = 4
+GRPC_GRACE_S = 5.0
+OPEN_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/", b"/openapi.json"})
+"""What needs no key: probes and scrapers have none, and the page asks for it."""
+ASK_S_MAX = 10.0
+"""How long a Flask route waits for something that the event loop does for it."""
+
+T = TypeVar("T")
+
+
+class Gateway:
+    """One per process; made in the worker, started in its event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        bus: Bus | None,
+        access: Access,
+        rates: RateLimits | None = None,
+    ) -> None:
+        self.limits = settings.http
+        self.notice_s = settings.notice_s
+        self._settings = settings
+        self._store = store
+        self._access = access
+        self._rates = rates
+        self._log = (
+            PredictionLog(bus, percent=settings.log_percent, bytes_max=settings.log_bytes_max)
+            if bus is not None
+            else None
+        )
+        self._stopping = False
+        self._executor = ThreadPoolExecutor(PLANE_THREADS, thread_name_prefix="plane")
+
+    async def start(self) -> None:
+        """Connect, look at the models once, and keep looking."""
+        loop = asyncio.get_running_loop()
+        settings = self._settings
+        self._client = ServingClient(settings.serving)
+        signatures = SignatureCache(self._client.version_info)
+        self._book = VersionBook(self._client.statuses, self._store, signatures, self._executor)
+        admission = Admission(settings.admission)
+        batcher = Batcher(self._client, admission, settings.batch, BatchMetrics(admission))
+        self._batcher = batcher
+        self._shadows = Shadows(batcher, signatures, ShadowMetrics())
+        plane = Plane(self._book, signatures, batcher, self._shadows, self._executor, settings.batch.rows_max)
+        self._predict = PredictRoute(plane, request_s_max=settings.request_s_max, prediction_log=self._log)
+        self._bridge = WsgiBridge(self._make_flask(loop, signatures), threads=FLASK_THREADS)
+        self._grpc: GrpcFront | None = None
+        if settings.grpc_bind is not None:
+            self._grpc = GrpcFront(
+                plane,
+                self._client,
+                self._access,
+                self._rates,
+                request_s_max=settings.request_s_max,
+                message_bytes_max=settings.http.body_bytes_max,
+            )
+            await self._grpc.start(settings.grpc_bind, settings.tls)
+        self._refresher = loop.create_task(self._book.run())
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request, if its key allows it."""
+        if not self._access.is_open and request.target not in OPEN_PATHS:
+            refused = await self._admit(request)
+            if refused is not None:
+                return refused
+        if request.method == b"POST":
+            match = PATH.fullmatch(request.target)
+            if match is not None:
+                return await self._predict(request, match)
+        return await self._bridge(request)
+
+    async def _admit(self, request: Request) -> Response | None:
+        """Put the caller's name on the request; a refusal if it may not ask that."""
+        operates = request.method not in (b"GET", b"HEAD", b"OPTIONS") and not PATH.fullmatch(request.target)
+        try:
+            request.caller = self._access.check(
+                request.header(b"authorization").decode("latin-1"),
+                request.header(b"x-api-key").decode("latin-1"),
+                OPERATE if operates else PREDICT,
+            )
+            if self._rates is not None:
+                await self._rates.take(request.caller)
+        except TidemillError as error:
+            status, body = tfserving.render_error(error)
+            headers = ((b"WWW-Authenticate", b"Bearer"),) if status == 401 else retry_after(error)
+            return Response(status, body, headers=headers)
+        return None
+
+    def stopping(self) -> None:
+        """From now on /readyz says no; everything else is answered as before."""
+        self._stopping = True
+
+    async def stop(self) -> None:
+        """Let go of everything; requests have ended."""
+        if self._grpc is not None:
+            await self._grpc.stop(GRPC_GRACE_S)
+        self._refresher.cancel()
+        await self._shadows.drain()
+        await self._batcher.drain()
+        await self._client.close()
+        self._bridge.close()
+        if self._log is not None:
+            self._log.close()
+        if self._rates is not None:
+            await self._rates.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def ready(self) -> None:
+        """Return if predictions can be answered.
+
+        Raises:
+            Unavailable: they cannot; the text says why.
+        """
+        if self._stopping:
+            raise Unavailable("the gateway is stopping")
+        if self._book.serving_error is not None:
+            raise Unavailable(f"serving does not answer: {self._book.serving_error}")
+        if not any(view.stable is not None for view in self._book.views.values()):
+            raise Unavailable("no model has a version that is loaded")
+
+    def _make_flask(self, loop: asyncio.AbstractEventLoop, signatures: SignatureCache) -> Flask:
+        app = create_app(
+            "gateway",
+            body_bytes_max=self.limits.body_bytes_max,
+            ready=self.ready,
+            render_error=lambda _kind, message, _field: {"error": message},
+        )
+        ask = _asker(loop)
+
+        def find(target: Target) -> ModelView:
+            view = self._book.views.get(target.model)
+            if view is None:
+                ask(self._book.refresh_model(target.model))
+                view = self._book.views.get(target.model)
+            if view is None:
+                raise NotFound(f"Could not find any versions of model {target.model}")
+            return view
+
+        def describe(model: str, version: int) -> VersionInfo:
+            return ask(signatures.get(model, version))
+
+        def refresh(model: str) -> None:
+            ask(self._book.refresh_model(model))
+
+        audit = Audit(self._store)
+        add_routes(app, self._book, ModelFacts(self._store), audit, find, describe)
+        add_front_routes(app)
+        add_rollout_routes(app, self._store, audit, find, refresh)
+        return app
+
+
+def _asker(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, T]], T]:
+    """A function for other threads, that has the event loop do something and waits for it."""
+
+    def ask(work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return asyncio.run_coroutine_threadsafe(work, loop).result(ASK_S_MAX)
+        except TimeoutError as error:
+            raise Unavailable("the gateway is busy: try again in a moment") from error
+
+    return ask

@@ -1,0 +1,1 @@
+"""The data plane: versions, signatures, lanes, batches. It knows no HTTP and no JSON."""

@@ -1,0 +1,103 @@
+"""What may share a batch, and what waits to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tidemill_gateway.plane.tensors import Array, Column
+
+
+class LaneKey(NamedTuple):
+    """Requests share a batch only if all of this is equal.
+
+    inputs: name, dtype and row shape of each input, in the signature's order.
+    batchable: False where the model takes no row dimension; then every request is a batch of its own.
+    """
+
+    model: str
+    version: int
+    signature: str
+    inputs: tuple[tuple[str, int, tuple[int, ...]], ...]
+    output_filter: tuple[str, ...] = ()
+    batchable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one request got.
+
+    outputs: by name, of shape [rows, ...] where the model keeps rows.
+    batch_rows: rows of the batch that it was part of.
+    queue_s, compute_s: waited before and during the call of the model.
+    """
+
+    outputs: dict[str, Array]
+    model: str
+    version: int
+    batch_rows: int
+    queue_s: float
+    compute_s: float
+
+
+class Job:
+    """One request, or a piece of one, between admission and answer. Equal only to itself."""
+
+    __slots__ = ("columns", "deadline_s", "future", "queued_s", "rows", "size_bytes", "timer")
+
+    def __init__(
+        self,
+        columns: tuple[Column, ...],
+        rows: int,
+        deadline_s: float,
+        queued_s: float,
+        future: asyncio.Future[Answer],
+    ) -> None:
+        self.columns = columns
+        self.rows = rows
+        self.size_bytes = sum(column.size_bytes for column in columns)
+        self.deadline_s = deadline_s
+        self.queued_s = queued_s
+        self.future = future
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Lane:
+    """The jobs of one key, oldest first, and how many batches of it are out."""
+
+    __slots__ = ("in_flight", "key", "queue", "scheduled")
+
+    def __init__(self, key: LaneKey) -> None:
+        self.key = key
+        self.queue: OrderedDict[Job, None] = OrderedDict()
+        self.in_flight = 0
+        self.scheduled = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is out: the lane may be forgotten."""
+        return not self.queue and not self.in_flight and not self.scheduled
+
+    def take(self, *, rows_max: int, bytes_max: int, now_s: float) -> list[Job]:
+        """Remove and return the oldest jobs that fit one batch; those whose time is over stay out of it.
+
+        Cancelled jobs left the queue when they were cancelled; an expired one is left to its own timer.
+        """
+        taken: list[Job] = []
+        rows = size = 0
+        while self.queue:
+            job = next(iter(self.queue))
+            if job.future.done() or job.deadline_s <= now_s:
+                del self.queue[job]
+                continue
+            if taken and (rows + job.rows > rows_max or size + job.size_bytes > bytes_max):
+                break
+            del self.queue[job]
+            taken.append(job)
+            rows += job.rows
+            size += job.size_bytes
+            if not self.key.batchable:
+                break
+        return taken

@@ -1,0 +1,133 @@
+"""Gathers messages by place and says which batch to store now. No clock, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tidemill_contracts.bus import Delivery
+
+from tidemill_persistor.admission import Held, Place
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """When a batch is full or old enough."""
+
+    messages_max: int
+    size_bytes_max: int
+    age_s_max: float
+
+
+@dataclass(frozen=True)
+class HandLimits:
+    """How much may be in hand over all batches."""
+
+    messages_max: int
+    size_bytes_max: int
+
+
+@dataclass(eq=False)
+class Batch:
+    """Messages of one place, waiting to be stored together. opened_at_s: when the first one came."""
+
+    place: Place
+    opened_at_s: float
+    held: dict[str, Held] = field(default_factory=dict)
+    size_bytes: int = 0
+
+    def is_full(self, limits: BatchLimits) -> bool:
+        return len(self.held) >= limits.messages_max or self.size_bytes >= limits.size_bytes_max
+
+    def takes(self, held: Held, limits: BatchLimits) -> bool:
+        """Whether the message may join without going over a limit; an empty batch takes any one message."""
+        fits = self.size_bytes + held.size_bytes <= limits.size_bytes_max
+        return not self.held or (len(self.held) < limits.messages_max and fits)
+
+    def deliveries(self) -> list[Delivery]:
+        """By publication, so that the same messages make the same object however they arrived."""
+        found = (held.delivery for held in self.held.values())
+        return sorted(found, key=lambda delivery: (delivery.publish_time, delivery.message_id))
+
+    def ack_ids(self) -> list[str]:
+        return [held.delivery.ack_id for held in self.held.values()]
+
+    def sample_count(self) -> int:
+        return sum(held.sample_count for held in self.held.values())
+
+
+class Hand:
+    """Everything pulled and not yet acknowledged, in batches."""
+
+    def __init__(self, batch: BatchLimits, hand: HandLimits) -> None:
+        self._batch = batch
+        self._limits = hand
+        self._open: dict[Place, Batch] = {}
+        self._full: list[Batch] = []
+        self._where: dict[str, Batch] = {}
+        self.size_bytes = 0
+
+    @property
+    def message_count(self) -> int:
+        return len(self._where)
+
+    def batches(self) -> list[Batch]:
+        """Those that are full first, then by age."""
+        return self._full + sorted(self._open.values(), key=_age)
+
+    def add(self, held: Held, now_s: float) -> None:
+        """Take the message in. One that is in hand already only renews its delivery."""
+        ident = held.delivery.message_id
+        if ident in self._where:
+            self._where[ident].held[ident] = held
+            return
+        batch = self._open.get(held.place)
+        if batch is not None and not batch.takes(held, self._batch):
+            self._full.append(batch)
+            batch = None
+        if batch is None:
+            batch = self._open[held.place] = Batch(held.place, now_s)
+        batch.held[ident] = held
+        batch.size_bytes += held.size_bytes
+        self._where[ident] = batch
+        self.size_bytes += held.size_bytes
+        if batch.is_full(self._batch):
+            self._full.append(self._open.pop(held.place))
+
+    def due(self, now_s: float) -> Batch | None:
+        """The batch to store now: a full one, else the oldest that waited enough, else none.
+
+        A hand that can take no more gives its largest batch: waiting would only stop the pulling.
+        """
+        if self._full:
+            return self._full[0]
+        oldest = min(self._open.values(), key=_age, default=None)
+        if oldest is None or now_s - oldest.opened_at_s >= self._batch.age_s_max:
+            return oldest
+        if self.room() == (0, 0):
+            return max(self._open.values(), key=lambda batch: batch.size_bytes)
+        return None
+
+    def due_in_s(self, now_s: float) -> float:
+        """Seconds until a batch is due by its age; a whole age for an empty hand."""
+        oldest_s = min((batch.opened_at_s for batch in self._open.values()), default=now_s)
+        return max(0.0, oldest_s + self._batch.age_s_max - now_s)
+
+    def room(self) -> tuple[int, int]:
+        """How many messages and bytes may still be taken in; (0, 0) when either limit is reached."""
+        messages = self._limits.messages_max - self.message_count
+        size_bytes = self._limits.size_bytes_max - self.size_bytes
+        return (messages, size_bytes) if messages > 0 and size_bytes > 0 else (0, 0)
+
+    def remove(self, batch: Batch) -> None:
+        """The batch is settled."""
+        if batch in self._full:
+            self._full.remove(batch)
+        else:
+            del self._open[batch.place]
+        for ident in batch.held:
+            del self._where[ident]
+        self.size_bytes -= batch.size_bytes
+
+
+def _age(batch: Batch) -> float:
+    return batch.opened_at_s

@@ -1,0 +1,70 @@
+"""What the persistor does with a batch that is due."""
+
+from __future__ import annotations
+
+import hashlib
+
+from tidemill_contracts.bus import Bus, Delivery
+from tidemill_contracts.envelope import to_message
+from tidemill_contracts.errors import Conflict
+from tidemill_contracts.events import BatchStored
+from tidemill_contracts.layout import batch_name
+from tidemill_contracts.objects import ABSENT, ObjectStore
+from tidemill_contracts.stored_batch import Codec, StoredMessage, encode_batch
+
+from tidemill_persistor.batching import Batch
+
+SUBSCRIPTION = "persistor"
+SOURCE = "tidemill/persistor"
+
+
+def store_batch(batch: Batch, store: ObjectStore, bus: Bus, *, codec: Codec = "deflate") -> BatchStored:
+    """Write the batch, then announce it. The caller acknowledges after this returns.
+
+    The object is named by its content and only ever created, so a batch that comes again after a crash finds
+    itself there; its announcement then has the same event id as the first.
+
+    Raises:
+        Unavailable: the store or the bus did not answer. Acknowledge nothing; do the same again later.
+    """
+    deliveries = batch.deliveries()
+    data, digest = encode_batch(map(_kept, deliveries), codec)
+    place = batch.place
+    name = batch_name(place.dataset, place.split, place.hour, digest)
+    data = _create(store, name, data)
+    stored = BatchStored(
+        event_id=digest,
+        dataset=place.dataset,
+        split="test" if place.split == "test" else "train",
+        object=name,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        message_count=len(deliveries),
+        sample_count=batch.sample_count(),
+        first_publish_time=deliveries[0].publish_time,
+        last_publish_time=deliveries[-1].publish_time,
+    )
+    bus.publish(BatchStored.topic, [to_message(stored, source=SOURCE, attributes={"dataset": place.dataset})])
+    return stored
+
+
+def _kept(delivery: Delivery) -> StoredMessage:
+    return StoredMessage(
+        subscription_name=SUBSCRIPTION,
+        message_id=delivery.message_id,
+        publish_time=delivery.publish_time,
+        attributes=delivery.message.attributes,
+        data=delivery.message.data,
+    )
+
+
+def _create(store: ObjectStore, name: str, data: bytes) -> bytes:
+    """The bytes that the name holds from now on: ours, or those of who wrote the same content first.
+
+    The same content is not always the same bytes: another codec, or version of it, may have packed them.
+    """
+    try:
+        store.put(name, data, if_generation=ABSENT)
+    except Conflict:
+        return store.get(name)
+    return data

@@ -1,0 +1,91 @@
+"""Starts the persistor. The only place that names its adapters."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from tidemill_chassis import logs, retry
+from tidemill_chassis.adapters import open_bus, open_store
+from tidemill_chassis.health import HealthServer
+from tidemill_chassis.lifecycle import Stop, stop_on_signals
+from tidemill_contracts.errors import TidemillError, Unavailable
+from tidemill_contracts.events import SamplesReceived
+
+from tidemill_persistor.batching import Hand
+from tidemill_persistor.handlers import SUBSCRIPTION
+from tidemill_persistor.leases import LeaseKeeper
+from tidemill_persistor.outage import Outage
+from tidemill_persistor.settings import Settings
+from tidemill_persistor.worker import Worker
+
+ATTEMPTS_MAX = 100
+"""The most that Pub/Sub allows: the worker puts bad messages aside; sound ones must outlive crashes."""
+COLLECT_EVERY = 50_000
+"""Objects made between two searches for cycles. What is in hand is much and has none: searching it as often
+as Python does unasked, every 700, cost 2.5 µs a sample in messages of one."""
+START_ATTEMPTS_MAX = 10
+START_PAUSE_FIRST_S = 0.2
+START_PAUSE_LIMIT_S = 5.0
+
+
+def main() -> int:
+    """Run until SIGTERM. Exit code 2: the settings are wrong; 1: the store or the bus cannot be opened."""
+    try:
+        settings = Settings.from_env(os.environ)
+        logs.configure("persistor", settings.log_level)
+    except (TidemillError, ValueError) as error:
+        print(f"tidemill-persistor: {error}", file=sys.stderr)  # noqa: T201  (logs are not there yet)
+        return 2
+    gc.set_threshold(COLLECT_EVERY)
+    log = logs.get_logger(__name__)
+    stop = stop_on_signals()
+    try:
+        serve(settings, stop)
+    except (TidemillError, OSError) as error:
+        log.error("not_started", error=error)
+        return 1
+    log.info("stopped")
+    return 0
+
+
+def serve(settings: Settings, stop: Stop) -> None:
+    """Work until `stop`.
+
+    Raises:
+        Unavailable: the store or the bus cannot be opened.
+        OSError: the health address is taken.
+    """
+    store = open_store(settings.store)
+    bus = open_bus(settings.bus)
+    subscription = retry.call(
+        lambda: bus.subscribe(
+            SamplesReceived.topic, SUBSCRIPTION, ack_deadline_s=settings.lease_s, attempts_max=ATTEMPTS_MAX
+        ),
+        attempts_max=START_ATTEMPTS_MAX,
+        backoff=retry.Backoff(START_PAUSE_FIRST_S, START_PAUSE_LIMIT_S),
+        sleep=stop.wait,
+    )
+    leases = LeaseKeeper(subscription, settings.lease_s)
+    hand = Hand(settings.batch, settings.hand)
+    worker = Worker(subscription, store, bus, hand=hand, leases=leases, codec=settings.codec)
+
+    def ready() -> None:
+        _check(worker.outage)
+        bus.ping()
+        store.ping()
+
+    with HealthServer(settings.health, ready), leases:
+        logs.get_logger(__name__).info("started", health=str(settings.health))
+        worker.run(stop)
+    bus.close()
+
+
+def _check(outage: Outage) -> None:
+    if outage.reason:
+        raise Unavailable(outage.reason)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The embedded engine: TensorFlow Serving's protocol on the TensorFlow runtime of this process."""

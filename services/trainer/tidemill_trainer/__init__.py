@@ -1,0 +1,1 @@
+"""Rounds: trains on what is new, publishes only what beats the champion."""

@@ -1,0 +1,65 @@
+"""The model card that lies beside a version."""
+
+from __future__ import annotations
+
+import platform
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from tidemill_contracts.manifest import ModelCard
+from tidemill_contracts.model_spec import ModelSpec
+from tidemill_registry.records import RoundRecord
+
+from tidemill_trainer.recipes.recipe import Score, Weights
+from tidemill_trainer.weights import weights_digest
+
+_PACKAGES = ("tidemill-trainer", "tensorflow-cpu", "tensorflow", "keras", "numpy")
+
+
+def make_card(
+    spec: ModelSpec,
+    round_: RoundRecord,
+    weights: Weights,
+    *,
+    number: int,
+    created_at: datetime,
+    challenger: Score,
+    champion: Score | None,
+    decision: str,
+) -> ModelCard:
+    """What the version `number` is, from the round that made it."""
+    return ModelCard(
+        model=spec.name,
+        version=number,
+        kind=spec.kind,
+        dataset=spec.dataset,
+        created_at=created_at,
+        round_id=round_.id,
+        round_number=round_.number,
+        parent_version=round_.champion_version,
+        labels=spec.labels,
+        train_samples=round_.train_count + round_.rehearsal_count,
+        validation_samples=round_.validation_count,
+        metrics=vars(challenger),
+        champion_metrics=vars(champion) if champion else None,
+        decision=decision,
+        seed=round_.seed,
+        environment=_environment(),
+        further={
+            "input": spec.input.model_dump() if spec.input else None,
+            "round_kind": round_.kind,
+            "rehearsal_samples": round_.rehearsal_count,
+            "weights_sha256": weights_digest(weights),
+        },
+    )
+
+
+def _environment() -> dict[str, str]:
+    """The versions under which the same data and seed give the same weights."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,108 @@
+"""Indexing: the samples of a batch object become rows, each with its role, exactly once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+from tidemill_chassis.logs import get_logger
+from tidemill_contracts.errors import Corrupt, NotFound
+from tidemill_contracts.objects import ObjectStore
+from tidemill_contracts.samples import Split
+from tidemill_registry import Registry
+from tidemill_registry.batches import mark_indexed, pending_objects, quarantine
+from tidemill_registry.records import ObjectCounts, SampleRow, StoredObject
+from tidemill_registry.sample_rows import add_samples, known_ids, roles_of_contents
+
+from tidemill_trainer.contents import FoundSample, read_contents
+from tidemill_trainer.datasets import Dataset
+from tidemill_trainer.roles import may_join, role_of
+
+FAULTS_LOGGED_MAX = 5
+"""Of one object; the count is always told in full."""
+
+log = get_logger(__name__)
+
+
+def index_pending(
+    dataset: Dataset, *, registry: Registry, store: ObjectStore, limit: int, now: datetime
+) -> int:
+    """Index up to `limit` objects of the dataset that wait for it; return how many there were.
+
+    Raises:
+        Unavailable: store or database did not answer; what is not indexed yet is still waiting.
+    """
+    with registry.read() as sql:
+        pending = pending_objects(sql, dataset.name, limit=limit)
+    for each in pending:
+        try:
+            _index(each, dataset, registry, store, now)
+        except (Corrupt, NotFound) as error:
+            log.error("object_quarantined", error=error, object=each.name)
+            with registry.write() as sql:
+                quarantine(sql, each.name, str(error))
+    return len(pending)
+
+
+def _index(
+    object_: StoredObject, dataset: Dataset, registry: Registry, store: ObjectStore, now: datetime
+) -> None:
+    data = store.get(object_.name)
+    contents = read_contents(object_, data)
+    faults = list(contents.faults)
+    usable: list[FoundSample] = []
+    checked = dataset.faults([found.sample for found in contents.found])
+    for found, fault in zip(contents.found, checked, strict=True):
+        if fault is None:
+            usable.append(found)
+        else:
+            faults.append(f"message {found.message_position}, sample {found.sample_position}: {fault}")
+    with registry.write() as sql:
+        counts = _add(sql, object_, dataset, usable, now)
+        counts = replace(counts, message_count=contents.message_count, invalid_count=len(faults))
+        sha256 = hashlib.sha256(data).hexdigest()
+        mark_indexed(sql, object_.name, sha256=sha256, counts=counts, now=now)
+    for fault in faults[:FAULTS_LOGGED_MAX]:
+        log.warning("sample_invalid", object=object_.name, fault=fault)
+    log.info("object_indexed", object=object_.name, **vars(counts))
+
+
+def _add(
+    sql: Connection, object_: StoredObject, dataset: Dataset, usable: Iterable[FoundSample], now: datetime
+) -> ObjectCounts:
+    """Add what is new. The first arrival of an id, and of a content, decides the role for ever."""
+    split: Split = "test" if object_.split == "test" else "train"
+    arrivals = list(usable)
+    known = known_ids(sql, dataset.name, [found.sample_id for found in arrivals])
+    twins = roles_of_contents(sql, dataset.name, [found.digest for found in arrivals])
+    rows: list[SampleRow] = []
+    duplicates = leaked = 0
+    for found in arrivals:
+        if found.sample_id in known:
+            duplicates += 1
+            continue
+        role = role_of(found.sample_id, split, validation_percent=dataset.validation_percent)
+        twin = twins.get(found.digest)
+        if not may_join(role, twin):
+            leaked += 1
+            continue
+        # The same content under another id goes where the first one went: never both train and validate.
+        role = twin or role
+        known.add(found.sample_id)
+        twins[found.digest] = role
+        rows.append(
+            SampleRow(
+                sample_id=found.sample_id,
+                object=object_.name,
+                message_position=found.message_position,
+                sample_position=found.sample_position,
+                label=found.sample.label,
+                role=role,
+                digest=found.digest,
+            )
+        )
+    add_samples(sql, dataset.name, rows, seen_at=now)
+    return ObjectCounts(sample_count=len(rows), duplicate_count=duplicates, leaked_count=leaked)

@@ -1,0 +1,138 @@
+"""Starts the trainer. The only place that names concrete adapters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tidemill_chassis import lifecycle, logs, retry, worker
+from tidemill_chassis.adapters import open_bus, open_store
+from tidemill_chassis.health import HealthServer
+from tidemill_contracts.bus import Bus
+from tidemill_contracts.errors import InvalidInput, Unavailable
+from tidemill_contracts.model_spec import load_specs
+from tidemill_contracts.objects import ObjectStore
+from tidemill_registry import Registry, migrate
+
+from tidemill_trainer.datasets import Learner, datasets_of
+from tidemill_trainer.lease import LeaseKeeper
+from tidemill_trainer.model_trainer import ModelTrainer
+from tidemill_trainer.promotion import SCRATCH_PREFIX
+from tidemill_trainer.recipes import open_recipe
+from tidemill_trainer.settings import Settings, from_env
+from tidemill_trainer.workbench import Workbench
+from tidemill_trainer.worker import SUBSCRIPTION, TOPIC, Trainer
+
+START_ATTEMPTS_MAX = 10
+
+log = logs.get_logger(__name__)
+
+
+def main() -> None:
+    """Train until SIGTERM. Exit code 2: a setting is wrong. 1: a neighbour did not answer at the start."""
+    try:
+        settings = from_env(os.environ)
+        logs.configure("trainer", settings.log_level)
+        run(settings)
+    except (InvalidInput, ValueError) as error:
+        print(f"tidemill-trainer: {error}", file=sys.stderr)  # noqa: T201  (logs may not be configured)
+        sys.exit(2)
+    except Unavailable as error:
+        log.error("start_failed", error=error)
+        sys.exit(1)
+
+
+def run(settings: Settings) -> None:
+    """Compose the trainer and work until a signal.
+
+    Raises:
+        InvalidInput: a setting or a model's YAML is wrong.
+        Unavailable: a neighbour did not answer at the start, tried START_ATTEMPTS_MAX times.
+    """
+    stop = lifecycle.stop_on_signals()
+    readiness = Readiness()
+    with HealthServer(settings.health, readiness.check):
+        specs = load_specs(settings.models)
+        bus, store = open_bus(settings.bus), open_store(settings.store)
+
+        def migrated() -> Registry:
+            migrate(settings.database)
+            return Registry.open(settings.database)
+
+        registry = retry.call(migrated, attempts_max=START_ATTEMPTS_MAX, sleep=stop.wait)
+        _clear(settings.work)
+        learners = [Learner(spec, open_recipe(spec)) for spec in specs.values()]
+        models = [ModelTrainer(_bench(each, settings, registry, store, bus, stop)) for each in learners]
+        trainer = Trainer(
+            registry=registry,
+            store=store,
+            datasets=datasets_of(learners),
+            models=models,
+            reconcile_s=settings.reconcile_s,
+            clock=_now,
+            stop=stop,
+        )
+        subscription = retry.call(
+            lambda: bus.subscribe(TOPIC, SUBSCRIPTION), attempts_max=START_ATTEMPTS_MAX, sleep=stop.wait
+        )
+        readiness.checks = {"bus": bus.ping, "store": store.ping, "database": registry.ping}
+        log.info("trainer_started", models=sorted(specs))
+        try:
+            worker.run(subscription, trainer.handle, stop=stop, idle=trainer.idle)
+        finally:
+            trainer.release()
+            registry.close()
+            bus.close()
+            log.info("trainer_stopped")
+
+
+class Readiness:
+    """Not ready until TensorFlow and the recipes are loaded; then as ready as the neighbours are."""
+
+    def __init__(self) -> None:
+        self.checks: Mapping[str, Callable[[], None]] | None = None
+
+    def check(self) -> None:
+        if self.checks is None:
+            raise Unavailable("the trainer is starting: TensorFlow is being loaded")
+        for check in self.checks.values():
+            check()
+
+
+def _bench(
+    learner: Learner,
+    settings: Settings,
+    registry: Registry,
+    store: ObjectStore,
+    bus: Bus,
+    stop: lifecycle.Stop,
+) -> Workbench:
+    name = f"train/{learner.spec.name}"
+    return Workbench(
+        learner=learner,
+        registry=registry,
+        store=store,
+        bus=bus,
+        lease=LeaseKeeper(registry, name, duration_s=settings.lease_s, clock=_now),
+        clock=_now,
+        stop=stop,
+        work=settings.work,
+    )
+
+
+def _clear(work: Path) -> None:
+    """Remove what rounds of a trainer that died left behind."""
+    for left in work.glob(f"{SCRATCH_PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    main()

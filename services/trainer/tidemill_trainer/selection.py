@@ -1,0 +1,81 @@
+"""Which samples make up a round. Pure: the same pools and seed give the same round."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tidemill_registry.records import Part, Role
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Ids by part. validation: only those that no earlier round had."""
+
+    train: tuple[str, ...]
+    rehearsal: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+
+    @property
+    def all_train(self) -> tuple[str, ...]:
+        """What the challenger learns from: new or retried samples, and older ones."""
+        return (*self.train, *self.rehearsal)
+
+    def parts(self) -> dict[Part, list[str]]:
+        return {
+            "train": list(self.train),
+            "rehearsal": list(self.rehearsal),
+            "validation": list(self.validation),
+        }
+
+
+def round_seed(model_seed: int, number: int) -> int:
+    """A seed of its own for every round of a model: 0 to 2**31 - 1."""
+    digest = hashlib.sha256(f"{model_seed}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % 2**31
+
+
+def select_new(
+    unused: Sequence[tuple[str, Role]], rehearsable: Sequence[str], *, rehearsal_ratio: float, seed: int
+) -> Selection:
+    """A round of samples never used before, with older ones drawn beside them against forgetting."""
+    train = sorted(sample_id for sample_id, role in unused if role == "train")
+    validation = sorted(sample_id for sample_id, role in unused if role == "validation")
+    rehearsal = _draw(rehearsable, round(len(train) * rehearsal_ratio), seed)
+    return Selection(tuple(train), rehearsal, tuple(validation))
+
+
+def select_retry(
+    ignored: Sequence[tuple[str, int]],
+    rehearsable: Sequence[str],
+    *,
+    samples_max: int,
+    rehearsal_ratio: float,
+    seed: int,
+) -> Selection:
+    """Ignored samples in a new grouping: those with the fewest attempts first, by chance among equals."""
+    by_id = sorted(ignored)
+    random.Random(seed).shuffle(by_id)  # noqa: S311  (no secret depends on it)
+    chosen = sorted(by_id, key=lambda pair: pair[1])[:samples_max]
+    train = sorted(sample_id for sample_id, _ in chosen)
+    rehearsal = _draw(rehearsable, round(len(train) * rehearsal_ratio), seed)
+    return Selection(tuple(train), rehearsal)
+
+
+def obstacle(*, train_labels: Sequence[str], validation_count: int) -> str | None:
+    """Why a round of these samples would be worth nothing; None if it may open."""
+    if not train_labels:
+        return "no training samples"
+    if validation_count == 0:
+        return "no validation samples"
+    if len(set(train_labels)) < 2:
+        return f"only one label among the training samples: {train_labels[0]}"
+    return None
+
+
+def _draw(pool: Sequence[str], count: int, seed: int) -> tuple[str, ...]:
+    ordered = sorted(pool)
+    chosen = random.Random(seed).sample(ordered, min(count, len(ordered)))  # noqa: S311  (as above)
+    return tuple(sorted(chosen))

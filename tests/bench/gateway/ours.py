@@ -1,0 +1,57 @@
+"""Our gateway before our engine, started for a measurement."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidemill_chassis.adapters import open_store
+from tidemill_contracts.manifest import Labels, change_labels
+from tidemill_gateway.testing.gateway_process import WAIT_S, GatewayProcess, wait_until
+
+START_S_MAX = 60.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where a server listens, and which processes it is."""
+
+    url: str
+    pids: list[int]
+
+
+@contextmanager
+def run_ours(models: Path, **settings: str) -> Iterator[Running]:
+    """Gateway and engine over a unix socket, as `tidemill up` runs them."""
+    socket = models / "serving.sock"
+    socket.unlink(missing_ok=True)
+    command = Path(sys.executable).with_name("tidemill-model-server")
+    engine = subprocess.Popen(
+        [
+            command,
+            "--port=0",
+            f"--grpc_socket_path={socket}",
+            "--model_name=digits",
+            f"--model_base_path={models}",
+        ],
+        env={**os.environ, "TIDEMILL_LOG_LEVEL": "warning"},
+    )
+    store = models / "store"
+    store.mkdir(exist_ok=True)
+    change_labels(open_store(f"file://{store}"), "digits", lambda _: Labels(stable=1))
+    gateway = GatewayProcess.start(
+        serving=f"unix:{socket}", store=f"file://{store}", TIDEMILL_LOG_LEVEL="warning", **settings
+    )
+    try:
+        wait_until(gateway.is_ready, "gateway and engine are ready", START_S_MAX)
+        url = f"http://127.0.0.1:{gateway.port}/v1/models/digits:predict"
+        yield Running(url, [gateway.process.pid, engine.pid])
+    finally:
+        gateway.stop()
+        engine.terminate()
+        engine.wait(WAIT_S)

@@ -1,0 +1,103 @@
+"""`tidemill provision` against the emulators: what it makes, what it mends, what it leaves alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from tidemill.commands.provision import provision
+from tidemill.provisioning import FIELDS
+from tidemill_chassis.adapters.gcs_objects import CloudStore
+from tidemill_chassis.adapters.pubsub_api import PubsubApi
+from tidemill_chassis.adapters.pubsub_names import PubsubNames
+from tidemill_chassis.adapters.pubsub_resources import SubscriptionSpec, find_subscription, mend_subscription
+from tidemill_contracts.errors import Conflict, InvalidInput
+
+
+@pytest.fixture
+def run(
+    pubsub_emulator: Any,
+    storage_server: Any,
+    pubsub_url: str,
+    bucket_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    """``run(*options)``: the command on an empty project and without a bucket."""
+    for name, value in {**pubsub_emulator.environ, **storage_server.environ}.items():
+        monkeypatch.setenv(name, value)
+
+    def call(*options: str) -> Result:
+        command = ["--bus", pubsub_url, "--store", bucket_url, "--location", "EU", *options]
+        return CliRunner().invoke(provision, command)
+
+    return call
+
+
+def lines(result: Result) -> list[str]:
+    assert result.exception is None, result.exception
+    return [line for line in result.output.splitlines() if line[:2] in ("+ ", "~ ", "= ", "! ")]
+
+
+def test_a_dry_run_says_what_is_missing_and_makes_nothing(run: Any) -> None:
+    first, again = lines(run("--dry-run")), lines(run("--dry-run"))
+
+    assert first == again
+    assert all(line.startswith("+ would make") for line in first)
+    assert any("tidemill.samples.dead" in line for line in first)
+    assert any(line.startswith("+ would make: bucket") for line in first)
+
+
+def test_what_is_missing_is_made_once(run: Any, pubsub_url: str, bucket_url: str) -> None:
+    made, again = lines(run()), lines(run())
+
+    assert all(line.startswith("+ made") for line in made)
+    assert [line.partition(": ")[2].split(" in EU")[0] for line in again] == [
+        line.partition(": ")[2].split(" in EU")[0] for line in made
+    ]
+    assert all(line.startswith("= as it must be") for line in again)
+
+
+def test_a_subscription_that_differs_is_changed(run: Any, pubsub_emulator: Any, pubsub_url: str) -> None:
+    run()
+    names, api = PubsubNames.from_url(pubsub_url), PubsubApi.connect(pubsub_emulator.environ)
+    path = names.subscription("samples", "persistor")
+    other = SubscriptionSpec(path, names.topic("samples"), names.dead_topic("samples"), 60, 5)
+    mend_subscription(api, other, [name for name in FIELDS if name != "expiration_policy"])
+
+    changed = [line for line in lines(run()) if not line.startswith("=")]
+
+    assert len(changed) == 1
+    assert changed[0].startswith(f"~ changed: subscription {path}: ack_deadline_seconds")
+    assert find_subscription(api, path).dead_letter_policy.max_delivery_attempts == 100
+    assert all(line.startswith("=") for line in lines(run()))
+    api.close()
+
+
+def test_what_cannot_be_changed_is_an_error(run: Any, pubsub_emulator: Any, pubsub_url: str) -> None:
+    from tidemill_chassis.adapters.pubsub_api import CREATE_SUBSCRIPTION, CREATE_TOPIC
+
+    names, api = PubsubNames.from_url(pubsub_url), PubsubApi.connect(pubsub_emulator.environ)
+    topic, path = names.topic("samples"), names.subscription("samples", "persistor")
+    api.call(CREATE_TOPIC, CREATE_TOPIC.request(name=topic))
+    api.call(CREATE_SUBSCRIPTION, CREATE_SUBSCRIPTION.request(name=path, topic=topic))
+
+    result = run()
+
+    assert isinstance(result.exception, Conflict)
+    assert f"! wrong: subscription {path}: enable_message_ordering cannot be changed" in result.output
+    api.close()
+
+
+def test_a_bucket_that_was_made_can_be_written(run: Any, storage_server: Any, bucket_url: str) -> None:
+    run()
+
+    store = CloudStore.from_url(bucket_url, storage_server.environ, make=False)
+
+    assert store.put("a", b"1").size_bytes == 1
+
+
+def test_addresses_outside_google_cloud_need_nothing() -> None:
+    result = CliRunner().invoke(provision, ["--bus", "redis://127.0.0.1", "--store", "file:///tmp/x"])
+
+    assert isinstance(result.exception, InvalidInput)

@@ -1,0 +1,193 @@
+"""TensorFlow Serving's gRPC API at the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf.wrappers_pb2 import Int64Value
+from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, wait_until
+from tidemill_gateway.testing.small_serving import SmallServing, State
+from tidemill_gateway.wire import methods, model_pb2, predict_pb2, tensor_pb2
+
+
+def tensor(rows: np.ndarray) -> tensor_pb2.TensorProto:
+    dims = [tensor_pb2.TensorShapeProto.Dim(size=size) for size in rows.shape]
+    return tensor_pb2.TensorProto(
+        dtype=tensor_pb2.DT_FLOAT,
+        tensor_shape=tensor_pb2.TensorShapeProto(dim=dims),
+        tensor_content=rows.astype(np.float32).tobytes(),
+    )
+
+
+def images(*sums: float) -> np.ndarray:
+    rows = np.zeros((len(sums), 28, 28, 1), dtype=np.float32)
+    rows[:, 0, 0, 0] = sums
+    return rows
+
+
+class Client:
+    """Calls a channel with our stubs."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+
+    def call(self, method: str, request: Any, timeout_s: float = 10.0) -> tuple[bytes, dict[str, str]]:
+        reply, call = self.channel.unary_unary(method).with_call(
+            request.SerializeToString(), timeout=timeout_s
+        )
+        return reply, dict(call.trailing_metadata())
+
+    def predict(
+        self, rows: np.ndarray | tensor_pb2.TensorProto, timeout_s: float = 10.0, **spec: Any
+    ) -> tuple[predict_pb2.PredictResponse, dict[str, str]]:
+        packed = rows if isinstance(rows, tensor_pb2.TensorProto) else tensor(rows)
+        filter_, name = spec.pop("output_filter", []), spec.pop("input", "image")
+        request = predict_pb2.PredictRequest(
+            model_spec=predict_pb2.ModelSpec(**{"name": "digits", **spec}),
+            inputs={name: packed},
+            output_filter=filter_,
+        )
+        reply, metadata = self.call(methods.PREDICT, request, timeout_s)
+        return predict_pb2.PredictResponse.FromString(reply), metadata
+
+
+@pytest.fixture
+def client(start_gateway: Callable[..., GatewayProcess], set_labels: Callable[..., None]) -> Iterator[Client]:
+    set_labels(stable=1)
+    port = free_port()
+    start_gateway(TIDEMILL_GATEWAY_GRPC_BIND=f"127.0.0.1:{port}")
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Client(channel)
+
+
+def values(reply: predict_pb2.PredictResponse) -> list[list[float]]:
+    out = reply.outputs["probabilities"]
+    shape = [dim.size for dim in out.tensor_shape.dim]
+    rows: list[list[float]] = np.frombuffer(out.tensor_content, np.float32).reshape(shape)[:, :2].tolist()
+    return rows
+
+
+def test_a_prediction_names_its_version_in_the_answer_and_beside_it(client: Client) -> None:
+    reply, metadata = client.predict(images(3.0, 4.0))
+
+    assert values(reply) == [[1.0, 3.0], [1.0, 4.0]]
+    assert (reply.model_spec.name, reply.model_spec.version.value) == ("digits", 1)
+    assert reply.model_spec.signature_name == "serving_default"
+    assert metadata["x-tidemill-model-label"] == "stable"
+    assert metadata["x-tidemill-batch-rows"] == "2"
+
+
+def test_callers_share_batches(client: Client, serving: SmallServing) -> None:
+    serving.gate.clear()
+    with ThreadPoolExecutor(16) as pool:
+        replies = [pool.submit(client.predict, images(float(n))) for n in range(16)]
+        wait_until(lambda: sum(reply.running() for reply in replies) == 16, "all are under way")
+        serving.gate.set()
+
+        for number, reply in enumerate(replies):
+            assert values(reply.result()[0]) == [[1.0, float(number)]]
+    assert len(serving.batches) < 16
+
+
+def test_values_may_come_unpacked(client: Client) -> None:
+    packed = tensor(images(0.0))
+    packed.ClearField("tensor_content")
+    packed.float_val.append(0.5)  # TensorFlow leaves out repetitions of the last value
+
+    reply, _ = client.predict(packed)
+
+    assert values(reply) == [[1.0, 28 * 28 * 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "said"),
+    [
+        ({"name": "letters"}, grpc.StatusCode.NOT_FOUND, "letters"),
+        ({"name": ""}, grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec"),
+        ({"version": Int64Value(value=9)}, grpc.StatusCode.NOT_FOUND, "Specific(digits, 9)"),
+        ({"version_label": "golden"}, grpc.StatusCode.INVALID_ARGUMENT, "golden"),
+        ({"signature_name": "nope"}, grpc.StatusCode.INVALID_ARGUMENT, "nope"),
+        ({"output_filter": ["nope"]}, grpc.StatusCode.INVALID_ARGUMENT, "nope"),
+        ({"output_filter": ["probabilities"] * 2}, grpc.StatusCode.INVALID_ARGUMENT, "duplicate"),
+        ({"input": "picture"}, grpc.StatusCode.INVALID_ARGUMENT, "Sent extra: ['picture']"),
+    ],
+)
+def test_a_wrong_request_has_its_code_and_reason(
+    client: Client, request_: dict[str, Any], code: grpc.StatusCode, said: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        client.predict(images(1.0), **dict(request_))
+
+    assert refused.value.code() == code
+    assert said in refused.value.details()
+
+
+def test_bad_tensors_are_refused_before_they_join_a_batch(client: Client, serving: SmallServing) -> None:
+    short, negative, wrong = tensor(images(1.0)), tensor(images(1.0)), tensor(np.zeros((1, 3)))
+    short.tensor_content = short.tensor_content[:-1]
+    negative.tensor_shape.dim[0].size = -1
+
+    for bad in (
+        short,
+        negative,
+        wrong,
+        tensor_pb2.TensorProto(),
+        tensor_pb2.TensorProto(dtype=tensor_pb2.DT_STRING),
+    ):
+        with pytest.raises(grpc.RpcError) as refused:
+            client.predict(bad)
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT, bad
+    assert serving.batches == []
+
+
+def test_bytes_that_are_no_request_are_refused(client: Client) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        client.channel.unary_unary(methods.PREDICT)(b"\xff\xff\xff", timeout=5)
+
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_the_callers_deadline_is_kept_and_its_work_dropped(client: Client, serving: SmallServing) -> None:
+    serving.gate.clear()
+
+    with pytest.raises(grpc.RpcError) as late:
+        client.predict(images(1.0), timeout_s=0.3)
+
+    assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_status_and_metadata_are_servings_own(client: Client, serving: SmallServing) -> None:
+    serving.models["digits"][2] = State.LOADING
+    spec = predict_pb2.ModelSpec(name="digits", version=Int64Value(value=1))
+
+    status, _ = client.call(methods.GET_MODEL_STATUS, model_pb2.GetModelStatusRequest(model_spec=spec))
+    asked = model_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[methods.SIGNATURE_DEF])
+    metadata, _ = client.call(methods.GET_MODEL_METADATA, asked)
+
+    states = model_pb2.GetModelStatusResponse.FromString(status).model_version_status
+    assert {state.version: state.state for state in states} == {1: State.AVAILABLE, 2: State.LOADING}
+    assert b"serving_default" in metadata
+
+
+def test_nobody_reconfigures_serving_through_the_gateway(client: Client) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        client.call(methods.RELOAD_CONFIG, model_pb2.ReloadConfigRequest())
+
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_the_wire_corpus_breaks_nothing(client: Client, data_folder: Any) -> None:
+    for case in sorted((data_folder / "proto_wire" / "files").iterdir()):
+        with pytest.raises(grpc.RpcError) as refused:
+            client.channel.unary_unary(methods.PREDICT)(case.read_bytes(), timeout=10)
+        assert refused.value.code() in (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            grpc.StatusCode.NOT_FOUND,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+        ), case.name
+    assert client.predict(images(1.0))[0].model_spec.version.value == 1

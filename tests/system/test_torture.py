@@ -1,0 +1,55 @@
+"""`tidemill torture`, as a person types it: nothing is lost, and a persistor that loses is caught."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SEED = 5
+
+
+@pytest.mark.timeout(240)
+def test_nothing_is_lost_whatever_happens(tool: str) -> None:
+    done = subprocess.run(
+        [tool, "torture", "--short", "--seed", str(SEED)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "LOST" in done.stdout
+
+
+HASTY = """
+from tidemill_persistor.worker import Worker
+
+settle = Worker._settle
+
+
+def acknowledge_first(self, batch):
+    self._subscription.acknowledge(batch.ack_ids())
+    settle(self, batch)
+
+
+Worker._settle = acknowledge_first
+"""
+
+
+@pytest.mark.timeout(240)
+def test_a_persistor_that_acknowledges_too_early_is_caught(tool: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HASTY)
+    faults = ["--faults", "kill-persistor,store-down,disk-full", "--rounds", "8"]
+
+    done = subprocess.run(
+        [tool, "torture", "--seed", str(SEED), *faults],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    lost = next(line for line in done.stdout.splitlines() if "LOST" in line)
+    assert done.returncode == 1
+    assert not re.search(r"│\s+0 │", lost)

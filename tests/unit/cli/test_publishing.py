@@ -1,0 +1,142 @@
+"""Publishing in requests, resumable, at a rate, tried again where that helps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response, jsonify, request
+from tidemill.ingest_client import ATTEMPTS_MAX, IngestClient
+from tidemill.publishing import publish_all
+from tidemill.resume import Resume
+from tidemill.sources.raw_sample import RawSample
+from tidemill_contracts.errors import InvalidInput, Unavailable
+from werkzeug.serving import make_server
+
+
+class Ingest:
+    """Takes samples over real HTTP; answers in `refusals` first, a status each."""
+
+    def __init__(self) -> None:
+        self.refusals: list[int] = []
+        self.requests: list[dict[str, Any]] = []
+        app = Flask("ingest")
+        app.post("/v1/samples")(self.take)
+        self._server = make_server("127.0.0.1", 0, app, threaded=True)
+        self.url = f"http://127.0.0.1:{self._server.port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def take(self) -> Response:
+        if self.refusals:
+            status = self.refusals.pop(0)
+            answer = jsonify({"error": {"message": "samples[0].label: no"}})
+            answer.status_code = status
+            answer.headers["Retry-After"] = "7"
+            return answer
+        self.requests.append(request.get_json())
+        return jsonify({"warnings": []})
+
+    def ids(self) -> list[str]:
+        return [sample["id"] for body in self.requests for sample in body["samples"]]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def ingest() -> Iterator[Ingest]:
+    server = Ingest()
+    yield server
+    server.close()
+
+
+def rows(count: int) -> Iterator[RawSample]:
+    for number in range(count):
+        yield RawSample("1", str(number).encode(), "csv:t", "train", row={"a": number})
+
+
+def test_everything_is_published_once_and_in_order(ingest: Ingest) -> None:
+    with IngestClient(ingest.url) as client:
+        progress = [one.published for one in publish_all(client, "d", rows(25), per_request=10)]
+
+    assert progress == [10, 20, 25]
+    assert [sample["row"]["a"] for body in ingest.requests for sample in body["samples"]] == list(range(25))
+
+
+def test_splits_and_sources_never_share_a_request(ingest: Ingest) -> None:
+    mixed = [RawSample("1", b"a", "s", "train", text="a"), RawSample("1", b"b", "s", "test", text="b")]
+
+    with IngestClient(ingest.url) as client:
+        list(publish_all(client, "d", mixed))
+
+    assert [body["split"] for body in ingest.requests] == ["train", "test"]
+
+
+def test_a_stopped_publication_goes_on_where_it_was(ingest: Ingest, tmp_path: Path) -> None:
+    resume = Resume.of(tmp_path, "d", "t.csv")
+    with IngestClient(ingest.url) as client:
+        stopped = publish_all(client, "d", rows(30), resume=resume, per_request=10)
+        next(stopped)
+        next(stopped)
+        stopped.close()
+
+        list(publish_all(client, "d", rows(30), resume=resume, per_request=10))
+
+    assert len(ingest.ids()) == len(set(ingest.ids())) == 30
+    assert resume.position() == 0, "a finished publication begins anew"
+
+
+def test_a_busy_ingest_is_asked_again_when_it_said(ingest: Ingest) -> None:
+    slept: list[object] = []
+    ingest.refusals = [503, 429]
+    with IngestClient(ingest.url, sleep=slept.append) as client:
+        list(publish_all(client, "d", rows(5)))
+
+    assert len(ingest.ids()) == 5
+    assert slept == [7.0, 7.0]
+
+
+def test_a_refusal_is_final_and_in_ingests_own_words(ingest: Ingest) -> None:
+    ingest.refusals = [422]
+    with IngestClient(ingest.url) as client, pytest.raises(InvalidInput, match=r"samples\[0\]\.label"):
+        list(publish_all(client, "d", rows(5)))
+
+
+def test_nobody_there_is_said_with_what_to_type(free_port: int) -> None:
+    slept: list[object] = []
+    with (
+        IngestClient(f"http://127.0.0.1:{free_port}", sleep=slept.append) as client,
+        pytest.raises(Unavailable, match="make up"),
+    ):
+        list(publish_all(client, "d", rows(1)))
+
+    assert len(slept) == ATTEMPTS_MAX - 1
+
+
+def test_a_rate_is_kept(ingest: Ingest) -> None:
+    now_s = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    with IngestClient(ingest.url) as client:
+        list(
+            publish_all(
+                client, "d", rows(30), rate_per_s=10, per_request=10, clock=lambda: now_s, sleep=sleep
+            )
+        )
+
+    assert now_s == pytest.approx(3.0)
+
+
+def test_a_broken_resume_file_begins_anew(tmp_path: Path) -> None:
+    resume = Resume.of(tmp_path, "d")
+    resume.advance(5)
+    resume.path.write_text("{")
+
+    assert resume.position() == 0

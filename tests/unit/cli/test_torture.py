@@ -1,0 +1,214 @@
+"""The audit of a torture sees every kind of damage; its faults come by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import pytest
+from tidemill.commands.torture import choose
+from tidemill.torture.audit import Audit, audit
+from tidemill.torture.faults import FAULTS, may_coincide
+from tidemill.torture.ledger import Ledger
+from tidemill.torture.messages import POISON_ID, message_of, pack, poison, split_of, text_of
+from tidemill.torture.storm import plan
+from tidemill_contracts.bus import Delivery, Message
+from tidemill_contracts.envelope import to_message
+from tidemill_contracts.errors import InvalidInput
+from tidemill_contracts.events import BatchStored
+from tidemill_contracts.layout import batch_name
+from tidemill_contracts.memory_bus import MemoryBus
+from tidemill_contracts.memory_objects import MemoryStore
+from tidemill_contracts.stored_batch import StoredMessage, encode_batch
+from tidemill_persistor.admission import admit
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+IDS = [f"s{n}" for n in range(1, 8)]
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bus in memory has everything at once; the audit's last, empty pull need not wait."""
+    monkeypatch.setattr("tidemill.torture.audit.PULL_WAIT_S", 0.01)
+
+
+@dataclass
+class Scene:
+    """What a torture leaves behind, made by hand."""
+
+    ledger: Ledger
+    store: MemoryStore = field(default_factory=MemoryStore)
+    bus: MemoryBus = field(default_factory=MemoryBus)
+
+    def keep(self, message: Message, *, split: str = "train", ident: str = "1", announce: bool = True) -> str:
+        data, digest = encode_batch([StoredMessage("p", ident, NOON, message.attributes, message.data)])
+        name = batch_name("torture", split, NOON, digest)
+        self.store.put(name, data)
+        if announce:
+            stored = BatchStored(
+                dataset="torture",
+                split="test" if split == "test" else "train",
+                object=name,
+                size_bytes=len(data),
+                sha256="0" * 64,
+                message_count=1,
+                sample_count=1,
+                first_publish_time=NOON,
+                last_publish_time=NOON,
+            )
+            self.bus.publish("batches", [to_message(stored, source="test")])
+        return name
+
+    def bury(self, message: Message) -> None:
+        self.bus.publish("samples.dead", [message])
+
+    def audit(self) -> Audit:
+        batches, dead = (self.bus.subscribe(topic, "audit") for topic in ("batches", "samples.dead"))
+        return audit(self.ledger, self.store, batches, dead)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """All samples are confirmed and kept; one poisonous message is confirmed and buried."""
+    made = Scene(Ledger(tmp_path))
+    made.ledger.attempt(IDS)
+    made.ledger.confirm(IDS)
+    made.keep(message_of(IDS))
+    made.ledger.confirm_poison(["p0-0"])
+    made.bury(poison(0)[0])
+    yield made
+    made.ledger.close()
+
+
+def test_a_store_that_holds_what_was_confirmed_is_clean(scene: Scene) -> None:
+    found = scene.audit()
+
+    assert found.is_clean
+    assert (found.confirmed, found.rows, found.dead) == (7, 7, 1)
+
+
+def test_copies_under_another_message_id_are_counted_and_are_no_fault(scene: Scene) -> None:
+    scene.keep(message_of(IDS[:3]), ident="2")
+    scene.keep(message_of(IDS[:2]), ident="2")
+
+    found = scene.audit()
+
+    assert found.is_clean
+    assert (found.rows, found.redelivered) == (12, 1)
+
+
+def _lose(scene: Scene) -> None:
+    scene.ledger.confirm(["s8", "s9"])
+
+
+def _hide(scene: Scene) -> None:
+    scene.ledger.attempt(["s8", "s9"])
+    scene.ledger.confirm(["s8", "s9"])
+    scene.keep(message_of(["s8", "s9"]), announce=False)
+
+
+def _invent(scene: Scene) -> None:
+    scene.keep(message_of(["s8", "s9"]), ident="2")
+
+
+def _keep_poison(scene: Scene) -> None:
+    scene.keep(Message(message_of(IDS).data, {POISON_ID: "p0-1"}), ident="2")
+    scene.keep(Message(message_of(IDS).data, {POISON_ID: "p0-2"}), ident="3")
+
+
+def _keep_in_two_splits(scene: Scene) -> None:
+    scene.keep(message_of(IDS[:2]), split="test", ident="2")
+
+
+def _keep_another_content(scene: Scene) -> None:
+    data = message_of(IDS[:2]).data
+    for ident in IDS[:2]:
+        data = data.replace(text_of(ident).encode(), b"another")
+    scene.keep(Message(data), ident="2")
+
+
+def _bury_sound_ones(scene: Scene) -> None:
+    scene.bury(message_of(["s1"]))
+    scene.bury(message_of(["s2"]))
+
+
+def _forget_poison(scene: Scene) -> None:
+    scene.ledger.confirm_poison(["p0-1", "p0-2"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "figure"),
+    [
+        (_lose, "lost"),
+        (_hide, "lost"),
+        (_invent, "unexpected"),
+        (_keep_poison, "unexpected"),
+        (_keep_in_two_splits, "duplicates"),
+        (_keep_another_content, "duplicates"),
+        (_bury_sound_ones, "spilled"),
+        (_forget_poison, "unburied"),
+    ],
+)
+def test_the_audit_sees_the_damage(scene: Scene, damage: Callable[[Scene], None], figure: str) -> None:
+    damage(scene)
+
+    found = scene.audit()
+
+    assert not found.is_clean
+    assert getattr(found, figure) == 2
+
+
+def test_the_audit_sees_an_altered_sample_and_an_unreadable_object(tmp_path: Path) -> None:
+    scene = Scene(Ledger(tmp_path))
+    scene.ledger.attempt(["s1"])
+    scene.keep(Message(message_of(["s1"]).data.replace(text_of("s1").encode(), b"another")))
+    cut = scene.keep(message_of(["s1"]), ident="2")
+    scene.store.put(cut, scene.store.get(cut)[:-1])
+
+    found = scene.audit()
+
+    assert (found.altered, found.unreadable) == (1, 1)
+
+
+def test_the_ledger_is_on_disk_before_anything_else_happens(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+
+    ledger.attempt(["s1", "s2"])
+    ledger.confirm(["s1"])
+
+    assert (tmp_path / "attempted.txt").read_text() == "s1\ns2\n"
+    assert ledger.read("confirmed") == {"s1"}
+
+
+def test_the_same_seed_gives_the_same_faults_and_every_fault_comes() -> None:
+    once, again = (list(plan(FAULTS, len(FAULTS), Random(7))) for _ in range(2))
+
+    assert once == again
+    assert {faults[0] for faults in once} == set(FAULTS)
+    assert all(may_coincide(*faults) for faults in once if len(faults) == 2)
+    assert any(len(faults) == 2 for faults in once)
+
+
+def test_no_message_mixes_splits() -> None:
+    messages = pack([f"s{n}" for n in range(200)], Random(1), samples_max=20)
+
+    assert len(messages) > 10
+    assert all(b'"split": "test"' in message.data for message in messages[-1:])
+    assert {split_of("s10"), split_of("s11")} == {"test", "train"}
+
+
+@pytest.mark.parametrize("kind", range(len(poison(0))))
+def test_every_kind_of_poison_is_refused_by_the_persistor(kind: int) -> None:
+    message = poison(0)[kind]
+
+    with pytest.raises(InvalidInput):
+        admit(Delivery(message, ack_id="1", message_id="1", publish_time=NOON, attempt=1))
+
+
+@pytest.mark.parametrize("names", ["", "kill-everything", "poison,nonsense"])
+def test_an_unknown_fault_is_refused_with_the_remedy(names: str) -> None:
+    with pytest.raises(InvalidInput, match="--list-faults"):
+        choose(names)

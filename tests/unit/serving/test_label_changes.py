@@ -1,0 +1,81 @@
+"""Promotion and rollback are one call each, recorded, and never overwrite each other."""
+
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import pytest
+from tidemill_contracts.errors import InvalidInput, NotFound
+from tidemill_contracts.label_changes import changes, promote, rollback
+from tidemill_contracts.manifest import Labels
+
+
+def test_a_rollback_is_in_force_in_the_next_step_and_recorded(house):
+    for version in (1, 2):
+        house.publish(version)
+        house.steps()
+
+    rollback(house.store, "digits", by="ada", reason="worse on sevens")
+    house.rollout.step()
+
+    assert house.server.labelled("digits", "stable") == 1
+    assert house.labels == Labels(stable=1, previous=2)
+    (change,) = changes(house.store, "digits")
+    assert (change.by, change.action, change.reason) == ("ada", "rollback", "worse on sevens")
+    assert (change.labels_before.stable, change.labels_after.stable) == (2, 1)
+
+
+def test_a_rollback_twice_is_where_it_began(house):
+    house.label(stable=2, previous=1)
+
+    rollback(house.store, "digits", by="ada")
+    rollback(house.store, "digits", by="ada")
+
+    assert house.labels == Labels(stable=2, previous=1)
+    assert len(changes(house.store, "digits")) == 2
+
+
+def test_without_a_previous_version_there_is_no_way_back(house):
+    house.label(stable=2)
+
+    with pytest.raises(InvalidInput, match="no previous version"):
+        rollback(house.store, "digits", by="ada")
+
+    assert changes(house.store, "digits") == []
+
+
+def test_an_old_version_can_be_promoted_by_its_number(house):
+    house.publish(1, label=False)
+    house.label(stable=3, previous=2)
+
+    promote(house.store, "digits", 1, by="ada")
+
+    assert house.labels == Labels(stable=1, previous=3)
+
+
+def test_a_version_that_does_not_exist_is_not_promoted(house):
+    with pytest.raises(NotFound):
+        promote(house.store, "digits", 9, by="ada")
+
+
+def test_two_operators_never_overwrite_each_other(house):
+    for version in range(1, 9):
+        house.publish(version, label=False)
+    house.label(stable=8)
+    done = []
+
+    def operate(version):
+        done.append(promote(house.store, "digits", version, by=f"operator-{version}"))
+
+    threads = [threading.Thread(target=operate, args=(version,)) for version in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    recorded = changes(house.store, "digits")
+    assert len(recorded) == 3
+    for earlier, later in pairwise(recorded):
+        assert later.labels_before == earlier.labels_after
+    assert recorded[-1].labels_after == house.labels

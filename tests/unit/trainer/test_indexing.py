@@ -1,0 +1,165 @@
+"""Indexing: every usable sample once, whatever lies beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from tidemill_contracts.bus import Message
+from tidemill_contracts.errors import Unavailable
+from tidemill_contracts.samples import Sample, sample_id
+from tidemill_registry.records import SampleCounts
+from tidemill_registry.tables import objects, samples
+from tidemill_trainer.datasets import datasets_of
+from tidemill_trainer.handlers import reconcile
+from tidemill_trainer.indexing import index_pending
+
+Points = Callable[..., list[Sample]]
+
+
+def index(world: Any) -> int:
+    reconcile(registry=world.registry, store=world.store, now=world.now)
+    dataset = datasets_of([world.learner])["points"]
+    return index_pending(dataset, registry=world.registry, store=world.store, limit=99, now=world.now)
+
+
+def counts(world: Any) -> list[tuple[int, int, int, int]]:
+    """Of every object: new, duplicate, invalid and leaked samples."""
+    columns = [objects.c[f"{name}_count"] for name in ("sample", "duplicate", "invalid", "leaked")]
+    with world.registry.read() as sql:
+        return [tuple(row) for row in sql.execute(select(*columns).order_by(objects.c.seen_at))]
+
+
+def faults(world: Any) -> list[str | None]:
+    with world.registry.read() as sql:
+        return list(sql.scalars(select(objects.c.fault)))
+
+
+def total(found: SampleCounts) -> int:
+    return found.train + found.validation + found.test
+
+
+def test_the_same_samples_in_two_batches_count_once(world: Any, points: Points) -> None:
+    world.put(points(10))
+    index(world)
+    world.pass_time(1)
+    world.put([*points(10), *points(3, seed=9)])
+
+    index(world)
+
+    assert counts(world) == [(10, 0, 0, 0), (3, 10, 0, 0)]
+    assert total(world.registry.sample_counts("points")) == 13
+
+
+def test_indexing_again_changes_nothing(world: Any, points: Points) -> None:
+    world.put(points(10))
+    index(world)
+
+    assert index(world) == 0
+    assert counts(world) == [(10, 0, 0, 0)]
+
+
+def test_a_sample_without_an_id_gets_one_of_content_source_and_occurrence(world: Any) -> None:
+    same = Sample(label="left", row={"x": 1.0, "y": 2.0})
+    world.put([same, same], source="book")
+
+    index(world)
+
+    with world.registry.read() as sql:
+        ids = set(sql.scalars(select(samples.c.sample_id)))
+    assert ids == {sample_id(same.content(), "book", occurrence) for occurrence in (0, 1)}
+
+
+def test_the_same_content_under_two_ids_never_both_trains_and_validates(world: Any) -> None:
+    twins = [Sample(id=f"twin-{number}", label="left", row={"x": 1.0, "y": 2.0}) for number in range(20)]
+    world.put(twins[:1])
+    index(world)
+    world.put(twins[1:])
+
+    index(world)
+
+    found = world.registry.sample_counts("points")
+    assert sorted((found.train, found.validation)) == [0, 20]
+
+
+@pytest.mark.parametrize(("first", "second"), [("test", "train"), ("train", "test")])
+def test_content_known_across_the_test_line_never_enters(
+    world: Any, points: Points, first: str, second: str
+) -> None:
+    world.put(points(5), first)
+    index(world)
+    world.pass_time(1)
+    renamed = [sample.model_copy(update={"id": f"again-{n}"}) for n, sample in enumerate(points(5))]
+    world.put([*renamed, *points(2, seed=5)], second)
+
+    index(world)
+
+    assert counts(world) == [(5, 0, 0, 0), (2, 0, 0, 5)]
+
+
+def test_a_first_arrival_decides_the_split_of_an_id_for_ever(world: Any, points: Points) -> None:
+    world.put(points(5), "test")
+    index(world)
+    world.put(points(5), "train")
+
+    index(world)
+
+    assert world.registry.sample_counts("points") == SampleCounts(test=5)
+
+
+def test_invalid_messages_and_samples_do_not_block_their_neighbours(world: Any, points: Points) -> None:
+    good = [sample.model_dump(exclude_none=True) for sample in points(3)]
+    unknown = {"label": "up", "row": {"x": 0, "y": 0}}
+    unreadable = {"label": "left", "row": {"z": 0}}
+    bodies = [
+        b"not JSON",
+        json.dumps({"dataset": "points", "samples": []}).encode(),
+        json.dumps({"dataset": "elsewhere", "samples": good}).encode(),
+        json.dumps({"dataset": "points", "split": "test", "samples": good}).encode(),
+        json.dumps({"dataset": "points", "samples": [*good[:2], unknown, unreadable, good[2]]}).encode(),
+    ]
+    world.put_messages([Message(body) for body in bodies])
+
+    index(world)
+
+    assert counts(world) == [(3, 0, 6, 0)]
+
+
+def test_an_object_that_is_no_container_is_put_aside_and_its_neighbours_are_indexed(
+    world: Any, points: Points
+) -> None:
+    broken = world.put(points(5))
+    world.store.put(broken, b"Obj\x01 and then nothing")
+    world.put(points(5, seed=2))
+
+    index(world)
+
+    assert total(world.registry.sample_counts("points")) == 5
+    assert sorted(fault is None for fault in faults(world)) == [False, True]
+
+
+def test_an_object_whose_content_is_not_what_its_name_says_is_put_aside(world: Any, points: Points) -> None:
+    name, other = world.put(points(5)), world.put(points(5, seed=2))
+    world.store.put(name, world.store.get(other))
+    world.store.delete(other)
+
+    index(world)
+
+    assert total(world.registry.sample_counts("points")) == 0
+    assert any("not what its name says" in (fault or "") for fault in faults(world))
+
+
+def test_nothing_is_marked_as_indexed_while_the_store_is_down(world: Any, points: Points) -> None:
+    world.put(points(5))
+    reconcile(registry=world.registry, store=world.store, now=world.now)
+    dataset = datasets_of([world.learner])["points"]
+    world.store.failing = True
+
+    with pytest.raises(Unavailable):
+        index_pending(dataset, registry=world.registry, store=world.store, limit=9, now=world.now)
+
+    world.store.failing = False
+    assert index(world) == 1

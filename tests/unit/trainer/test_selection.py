@@ -1,0 +1,74 @@
+"""Selection: the same pools and seed give the same round, nothing plays two parts."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tidemill_registry.records import Role
+from tidemill_trainer.selection import obstacle, round_seed, select_new, select_retry
+
+IDS = st.lists(st.text("abcdef", min_size=3, max_size=6), unique=True, max_size=40)
+
+
+@given(IDS, IDS, st.floats(0, 3), st.integers(0, 2**31))
+def test_a_round_depends_on_the_pools_and_the_seed_alone(
+    new: list[str], old: list[str], ratio: float, seed: int
+) -> None:
+    unused: list[tuple[str, Role]] = [(each, "train") for each in new]
+
+    once = select_new(unused, old, rehearsal_ratio=ratio, seed=seed)
+    again = select_new(unused[::-1], old[::-1], rehearsal_ratio=ratio, seed=seed)
+
+    assert once == again
+    assert list(once.train) == sorted(new)
+    assert len(once.rehearsal) == min(len(old), round(len(new) * ratio))
+    assert set(once.rehearsal) <= set(old)
+
+
+def test_validation_samples_do_not_train() -> None:
+    selection = select_new([("a", "train"), ("b", "validation")], [], rehearsal_ratio=1, seed=0)
+
+    assert selection.parts() == {"train": ["a"], "rehearsal": [], "validation": ["b"]}
+
+
+def test_another_seed_draws_other_samples_for_rehearsal() -> None:
+    old = [str(number) for number in range(100)]
+    unused: list[tuple[str, Role]] = [(f"n{number}", "train") for number in range(10)]
+
+    drawn = {select_new(unused, old, rehearsal_ratio=1, seed=seed).rehearsal for seed in range(5)}
+
+    assert len(drawn) == 5
+
+
+def test_a_retry_takes_those_with_the_fewest_attempts_first() -> None:
+    ignored = [("tired", 1), ("fresh", 0), ("rested", 0)]
+
+    selection = select_retry(ignored, [], samples_max=2, rehearsal_ratio=0, seed=3)
+
+    assert selection.train == ("fresh", "rested")
+    assert selection.validation == ()
+
+
+def test_retries_group_the_same_samples_differently() -> None:
+    ignored = [(f"{number:03d}", 0) for number in range(100)]
+
+    groups = {
+        select_retry(ignored, [], samples_max=50, rehearsal_ratio=0, seed=seed).train for seed in range(5)
+    }
+
+    assert len(groups) == 5
+
+
+def test_every_round_of_a_model_has_a_seed_of_its_own() -> None:
+    seeds = {round_seed(7, number) for number in range(100)}
+
+    assert len(seeds) == 100
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert round_seed(7, 1) == round_seed(7, 1) != round_seed(8, 1)
+
+
+def test_a_round_needs_two_labels_to_learn_and_something_to_validate_on() -> None:
+    assert obstacle(train_labels=[], validation_count=5) == "no training samples"
+    assert obstacle(train_labels=["0", "1"], validation_count=0) == "no validation samples"
+    assert obstacle(train_labels=["7", "7"], validation_count=5) is not None
+    assert obstacle(train_labels=["7", "1"], validation_count=1) is None
