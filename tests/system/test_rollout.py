@@ -33,6 +33,7 @@ def test_three_versions_roll_out_without_one_failed_request(platform: Any) -> No
         return int(platform.settle(count).labels.stable or 0)
 
     first = next_wave()
+    platform.wait_for(lambda: platform.predict(test[0].image or b"").status_code == 200, 10)
     stop = threading.Event()
     answers: Counter[int] = Counter()
     failures: list[str] = []

@@ -163,6 +163,32 @@ def test_an_unknown_model_is_looked_for_but_not_at_every_request(world: World, r
     run(scenario())
 
 
+def test_all_who_come_first_to_a_new_model_are_answered_from_one_look(world: World, run) -> None:
+    async def scenario() -> None:
+        await world.book.refresh()
+        world.serving.available["digits"] = [1]
+        world.serving.asked = 0
+
+        found = await asyncio.gather(*[world.book.resolve(Target("digits")) for _ in range(20)])
+
+        assert {resolved.version for resolved in found} == {1}
+        assert world.serving.asked == 1
+
+    run(scenario())
+
+
+def test_who_comes_while_the_book_refreshes_waits_for_that_look(world: World, run) -> None:
+    async def scenario() -> None:
+        world.serving.available["digits"] = [1]
+        refreshing = asyncio.create_task(world.book.refresh_model("digits"))
+        await asyncio.sleep(0)
+
+        assert await world.stable() == 1
+        await refreshing
+
+    run(scenario())
+
+
 def test_a_flood_of_unknown_names_asks_serving_only_so_often(world: World, run) -> None:
     async def scenario() -> None:
         names = [Target(f"unknown-{number}") for number in range(200)]

@@ -61,7 +61,7 @@ class VersionBook:
         self._views: Mapping[str, ModelView] = MappingProxyType({})
         self._stored: frozenset[str] = frozenset()
         self._asked_s: dict[str, float] = {}
-        self._asking = 0
+        self._looking: dict[str, asyncio.Task[None]] = {}
         self.serving_error: str | None = "serving was not asked yet"
 
     @property
@@ -74,13 +74,9 @@ class VersionBook:
         try:
             return resolve(self._views.get(target.model), target)
         except (NotFound, InvalidInput, Unavailable):
-            if not self._may_ask(target.model):
+            if target.model not in self._looking and not self._may_ask(target.model):
                 raise
-            self._asking += 1
-            try:
-                await self.refresh_model(target.model)
-            finally:
-                self._asking -= 1
+            await self.refresh_model(target.model)
             return resolve(self._views.get(target.model), target)
 
     async def run(self) -> None:
@@ -108,7 +104,19 @@ class VersionBook:
             await self._read_states(ModelView(PROBE))
 
     async def refresh_model(self, name: str) -> None:
-        """Look at one model: its states at serving, its labels in the store."""
+        """Look at one model: its states at serving, its labels in the store.
+
+        Whoever wants the same model meanwhile waits for the same look: the first callers of a new model come
+        together, and a 404 to all of them but one would be wrong.
+        """
+        looking = self._looking.get(name)
+        if looking is None:
+            looking = asyncio.get_running_loop().create_task(self._look(name))
+            self._looking[name] = looking
+            looking.add_done_callback(lambda _: self._looking.pop(name, None))
+        await asyncio.shield(looking)
+
+    async def _look(self, name: str) -> None:
         self._asked_s[name] = self._clock()
         before = self._views.get(name, ModelView(name))
         states, (labels, rollout) = await asyncio.gather(self._read_states(before), self._read_store(before))
@@ -168,7 +176,7 @@ class VersionBook:
         )
 
     def _may_ask(self, name: str) -> bool:
-        if self._asking >= ASKING_MAX:
+        if len(self._looking) >= ASKING_MAX:
             return False
         now_s = self._clock()
         if len(self._asked_s) > MODELS_MAX:
