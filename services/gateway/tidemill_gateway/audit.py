@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from tidemill_contracts.layout import audit_prefix
 from tidemill_contracts.manifest import Labels, dump_document, parse_document
 from tidemill_contracts.objects import ABSENT, ObjectStore
-
-from tidemill_gateway.plane.rollout import Rollout
+from tidemill_contracts.rollout import Rollout
 
 SHOWN_MAX = 100
 CACHED_MAX = 1000

@@ -16,9 +16,9 @@ from tidemill_contracts.events import Version
 from tidemill_contracts.label_changes import LabelChange
 from tidemill_contracts.manifest import read_labels
 from tidemill_contracts.objects import ObjectStore
+from tidemill_contracts.rollout import Rollout, read_rollout, write_rollout
 
 from tidemill_gateway.audit import Audit, Change
-from tidemill_gateway.plane.rollout import Rollout, read_rollout, write_rollout
 from tidemill_gateway.plane.versions import ModelView, Target
 from tidemill_gateway.server.wsgi_bridge import CALLER
 

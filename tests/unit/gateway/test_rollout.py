@@ -11,10 +11,11 @@ from tidemill_contracts import label_changes
 from tidemill_contracts.layout import manifest_name
 from tidemill_contracts.manifest import Labels
 from tidemill_contracts.memory_objects import MemoryStore
+from tidemill_contracts.rollout import Rollout
 from tidemill_gateway.audit import Audit
 from tidemill_gateway.plane.calls import Rows
 from tidemill_gateway.plane.lanes import Answer
-from tidemill_gateway.plane.rollout import Rollout, sticky_point
+from tidemill_gateway.plane.rollout import sticky_point
 from tidemill_gateway.plane.shadow import IN_FLIGHT_MAX, Shadows, compare
 from tidemill_gateway.plane.signatures import Signature, SignatureCache, TensorSpec, VersionInfo
 from tidemill_gateway.plane.tensors import Column

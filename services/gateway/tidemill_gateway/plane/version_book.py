@@ -15,9 +15,9 @@ from tidemill_contracts.errors import InvalidInput, NotFound, TidemillError, Una
 from tidemill_contracts.layout import MODELS
 from tidemill_contracts.manifest import Labels, read_labels
 from tidemill_contracts.objects import ObjectStore
+from tidemill_contracts.rollout import Rollout, read_rollout
 
 from tidemill_gateway.errors import VersionGone
-from tidemill_gateway.plane.rollout import Rollout, read_rollout
 from tidemill_gateway.plane.signatures import SignatureCache
 from tidemill_gateway.plane.versions import ModelView, Resolved, Target, VersionState, choose_stable, resolve
 from tidemill_gateway.wire import model_pb2 as pb

@@ -9,8 +9,9 @@ from types import MappingProxyType
 
 from tidemill_contracts.errors import Malformed, NotFound, Unavailable
 from tidemill_contracts.manifest import Labels
+from tidemill_contracts.rollout import OFF, Rollout
 
-from tidemill_gateway.plane.rollout import OFF, Rollout, sticky_point
+from tidemill_gateway.plane.rollout import sticky_point
 from tidemill_gateway.wire import model_pb2 as pb
 
 AVAILABLE = pb.ModelVersionStatus.AVAILABLE
