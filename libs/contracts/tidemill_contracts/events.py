@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -107,4 +107,29 @@ class ModelRefused(Event):
     reason: str
 
 
-EVENTS: tuple[type[Event], ...] = (SamplesReceived, BatchStored, ModelPublished, ModelServing, ModelRefused)
+class PredictionAnswered(Event):
+    """A prediction that was sampled. `request` and `response` are left out where they were too large."""
+
+    type: ClassVar[str] = "tidemill.prediction.answered.v1"
+    topic: ClassVar[str] = "predictions"
+
+    model: str
+    version: Version
+    label: Literal["stable", "candidate", "previous", ""]
+    signature: str
+    dialect: str
+    request: Any | None = None
+    response: Any | None = None
+    batch_rows: int
+    queue_ms: float
+    compute_ms: float
+
+
+EVENTS: tuple[type[Event], ...] = (
+    SamplesReceived,
+    BatchStored,
+    ModelPublished,
+    ModelServing,
+    ModelRefused,
+    PredictionAnswered,
+)

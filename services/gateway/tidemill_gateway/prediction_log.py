@@ -6,7 +6,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import orjson
 from prometheus_client import Counter
@@ -15,7 +15,7 @@ from tidemill_chassis.retry import Backoff
 from tidemill_contracts.bus import Bus
 from tidemill_contracts.envelope import to_message
 from tidemill_contracts.errors import TidemillError
-from tidemill_contracts.events import Event, Version
+from tidemill_contracts.events import PredictionAnswered
 
 log = get_logger(__name__)
 
@@ -28,24 +28,6 @@ SOURCE = "tidemill/gateway"
 ENTRIES = Counter(
     "tidemill_gateway_log_entries_total", "Sampled predictions, by what became of them", ["fate"]
 )
-
-
-class PredictionAnswered(Event):
-    """A prediction that was sampled. request, response: None where they were over the size limit."""
-
-    type: ClassVar[str] = "tidemill.prediction.answered.v1"
-    topic: ClassVar[str] = "predictions"
-
-    model: str
-    version: Version
-    label: Literal["stable", "candidate", "previous", ""]
-    signature: str
-    dialect: str
-    request: Any | None = None
-    response: Any | None = None
-    batch_rows: int
-    queue_ms: float
-    compute_ms: float
 
 
 class PredictionLog:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from tidemill_chassis.adapters import open_bus
 from tidemill_contracts.envelope import from_message
-from tidemill_gateway.prediction_log import PredictionAnswered
+from tidemill_contracts.events import PredictionAnswered
 from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, image, wait_until
 from tidemill_gateway.wire import methods
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 from tidemill_contracts.envelope import from_message
+from tidemill_contracts.events import PredictionAnswered
 from tidemill_contracts.memory_bus import MemoryBus
-from tidemill_gateway.prediction_log import WAITING_MAX, PredictionAnswered, PredictionLog
+from tidemill_gateway.prediction_log import WAITING_MAX, PredictionLog
 
 FACTS: dict[str, Any] = {
     "model": "digits",
