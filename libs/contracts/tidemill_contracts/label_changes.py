@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -23,6 +23,8 @@ from tidemill_contracts.objects import ObjectStore
 from tidemill_contracts.samples import Name
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Action = Literal["promote", "rollback"]
+ACTIONS = frozenset(get_args(Action))
 
 
 class LabelChange(BaseModel):
@@ -36,7 +38,7 @@ class LabelChange(BaseModel):
 
     at: datetime
     by: Text
-    action: Literal["promote", "rollback"]
+    action: Action
     model: Name
     reason: str = ""
     over_generation: int
@@ -71,21 +73,44 @@ def rollback(store: ObjectStore, model: str, *, by: str, reason: str = "") -> La
     return _change(store, model, "rollback", swap, by=by, reason=reason)
 
 
+def promote_candidate(
+    store: ObjectStore, model: str, version: int, *, by: str, reason: str = ""
+) -> LabelChange:
+    """Make the version stable if it still is the candidate; otherwise change nothing and record nothing.
+
+    Raises:
+        Conflict: others changed the labels LABEL_CHANGES_MAX times meanwhile.
+    """
+
+    def change(labels: Labels) -> Labels:
+        return labels.promote(version) if labels.candidate == version else labels
+
+    return _change(store, model, "promote", change, by=by, reason=reason)
+
+
 def changes(store: ObjectStore, model: str) -> list[LabelChange]:
-    """Every recorded change of a model's labels, oldest first."""
+    """Every recorded change of a model's labels, oldest first; changes of traffic lie beside them."""
     found: list[LabelChange] = []
     for info in store.list(audit_prefix(model)):
         try:
-            found.append(parse_document(LabelChange, store.get(info.name), info.name))
+            raw = store.get(info.name)
         except NotFound:
             continue  # taken back while we read
+        if parse_document(_Record, raw, info.name).action in ACTIONS:
+            found.append(parse_document(LabelChange, raw, info.name))
     return sorted(found, key=lambda change: change.over_generation)
+
+
+class _Record(BaseModel):
+    """What every record of the audit has."""
+
+    action: str
 
 
 def _change(
     store: ObjectStore,
     model: str,
-    action: Literal["promote", "rollback"],
+    action: Action,
     decide: Callable[[Labels], Labels],
     *,
     by: str,

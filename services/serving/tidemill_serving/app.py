@@ -13,7 +13,8 @@ from tidemill_contracts.errors import Unavailable
 from tidemill_contracts.events import ModelPublished
 from tidemill_contracts.model_spec import ModelSpec
 
-from tidemill_serving.handlers import ModelRollout, Ports
+from tidemill_serving.handlers import ModelRollout
+from tidemill_serving.ports import Ports
 from tidemill_serving.worker import Listener, ModelLoop
 
 SUBSCRIPTION = "serving"

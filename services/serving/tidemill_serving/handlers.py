@@ -1,44 +1,24 @@
-"""What the agent does for one model, in order: fetch, have loaded, prove, switch, announce, tidy up."""
+"""What the agent does for one model, in order: fetch, have loaded, try, switch, announce, tidy up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from time import monotonic
-
 from tidemill_chassis.logs import get_logger
-from tidemill_contracts.bus import Bus
-from tidemill_contracts.envelope import to_message
 from tidemill_contracts.errors import Corrupt, NotFound, TidemillError, Unavailable
-from tidemill_contracts.events import Event, ModelRefused, ModelServing
-from tidemill_contracts.golden import PATH as GOLDEN
-from tidemill_contracts.golden import Golden
-from tidemill_contracts.manifest import Labels, change_labels, parse_document, read_labels
-from tidemill_contracts.objects import ObjectStore
+from tidemill_contracts.label_changes import promote_candidate
+from tidemill_contracts.manifest import Labels, change_labels, read_labels
 
-from tidemill_serving.configuration import Configuration, Part
+from tidemill_serving.configuration import Part
 from tidemill_serving.fetching import fetch
-from tidemill_serving.golden_check import golden_difference
-from tidemill_serving.model_server import ModelServer, ServerState
+from tidemill_serving.model_server import ServerState
+from tidemill_serving.ports import Ports
+from tidemill_serving.reports import Reports
 from tidemill_serving.rollout import available, failed, forgotten, labelled_versions, removable, server_labels
-from tidemill_serving.version_folder import VersionFolder
+from tidemill_serving.trial import Trial, Verdict
 
 log = get_logger(__name__)
 
-SOURCE = "tidemill/serving"
-REASON_LENGTH_MAX = 1000
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What the agent acts upon, and the clock in seconds."""
-
-    store: ObjectStore
-    bus: Bus
-    server: ModelServer
-    configuration: Configuration
-    folder: VersionFolder
-    clock: Callable[[], float] = monotonic
+AGENT = "serving-agent"
+"""Who promotes, in the record of changes, when no person does."""
 
 
 class ModelRollout:
@@ -52,9 +32,10 @@ class ModelRollout:
         self._ports = ports
         self._model = model
         self._keep_versions = keep_versions
-        self._load_s_max = load_s_max
+        self._trial = Trial(ports, model, load_s_max=load_s_max)
+        self._reports = Reports(ports, model)
         self._last_good: int | None = None
-        self._candidate: tuple[int, float] | None = None
+        self._held: int | None = None
         self._given_up: int | None = None
 
     def step(self) -> bool:
@@ -68,9 +49,13 @@ class ModelRollout:
         troubles = self._fetch_missing(labels)
         labels, _ = read_labels(self._ports.store, self._model)  # a candidate may just have been refused
         states = self._declare(labels)
-        busy = self._judge_candidate(labels, states)
+        busy = labels.stable is not None and labels.stable not in available(states)
+        try:
+            busy = self._settle_candidate(labels, states) or busy
+        except Corrupt as error:  # the rollout's document; it must not keep the rest from being done
+            troubles.append(error)
         self._retry_stable(labels, states)
-        self._announce(labels)
+        self._reports.serving(labels)
         self._tidy(labels, states)
         if troubles:
             raise troubles[0]
@@ -117,61 +102,36 @@ class ModelRollout:
             self._last_good = labels.stable
         return states
 
-    def _judge_candidate(self, labels: Labels, states: dict[int, ServerState]) -> bool:
-        """Promote the candidate, refuse it, or wait for it; say whether there is something to wait for."""
-        candidate, now_s = labels.candidate, self._ports.clock()
-        if candidate is None or candidate == labels.stable:
-            return labels.stable is not None and labels.stable not in available(states)
-        if candidate not in self._ports.folder.versions(self._model):
+    def _settle_candidate(self, labels: Labels, states: dict[int, ServerState]) -> bool:
+        """Do with the candidate what its trial says; say whether the next step should come soon."""
+        candidate = labels.candidate
+        found = self._trial.judge(labels, states)
+        if candidate is None or found.verdict is Verdict.NOTHING:
             return False
-        if self._candidate is None or self._candidate[0] != candidate:
-            self._candidate = (candidate, now_s)
-        reason = failed(states, candidate)
-        if reason is not None:
-            self._refuse(candidate, f"it could not be loaded: {reason}")
-            return False
-        if candidate not in available(states):
-            if now_s - self._candidate[1] > self._load_s_max:
-                self._refuse(candidate, f"it was not available after {self._load_s_max:g} s")
-                return False
-            return True
-        difference = self._golden_difference(candidate)
-        if difference is not None:
-            self._refuse(candidate, f"it does not reproduce its golden predictions: {difference}")
-            return False
-        self._promote(candidate)
-        return True
+        if found.verdict is Verdict.REFUSE:
+            self._refuse(candidate, found.reason)
+        elif found.verdict is Verdict.PROMOTE:
+            self._promote(candidate, found.reason)
+        elif found.verdict is Verdict.HELD and self._held != candidate:
+            log.info("candidate_held", model=self._model, version=candidate, reason=found.reason)
+            self._held = candidate
+        return found.verdict in {Verdict.WAIT, Verdict.PROMOTE}
 
-    def _golden_difference(self, version: int) -> str | None:
-        path = self._ports.folder.version_path(self._model, version) / GOLDEN
-        if not path.is_file():
-            return None
-        try:
-            golden = parse_document(Golden, path.read_bytes(), GOLDEN)
-        except Corrupt as error:
-            return str(error)
-        return golden_difference(self._ports.server, self._model, version, golden)
-
-    def _promote(self, version: int) -> None:
-        def change(labels: Labels) -> Labels:
-            return labels.promote(version) if labels.candidate == version else labels
-
-        changed = change_labels(self._ports.store, self._model, change)
-        log.info("version_promoted", model=self._model, version=version, previous=changed.previous)
-        self._declare(changed)
-        self._announce(changed)
+    def _promote(self, version: int, reason: str) -> None:
+        changed = promote_candidate(self._ports.store, self._model, version, by=AGENT, reason=reason)
+        labels = changed.labels_after
+        log.info("version_promoted", model=self._model, version=version, previous=labels.previous)
+        self._declare(labels)
+        self._reports.serving(labels)
 
     def _refuse(self, version: int, reason: str) -> None:
         """Announce the refusal, then take the label away: a restart between the two announces again."""
-        said = reason[:REASON_LENGTH_MAX]
-        log.warning("version_refused", model=self._model, version=version, reason=said)
-        self._publish(ModelRefused(model=self._model, version=version, reason=said))
+        self._reports.refused(version, reason)
 
         def change(labels: Labels) -> Labels:
             return labels.model_copy(update={"candidate": None}) if labels.candidate == version else labels
 
         change_labels(self._ports.store, self._model, change)
-        self._candidate = None
 
     def _retry_stable(self, labels: Labels, states: dict[int, ServerState]) -> None:
         """A stable version that the server gave up is taken out and declared anew after a pause, for ever.
@@ -187,27 +147,12 @@ class ModelRollout:
         self._declare(labels)
         raise Unavailable(f"version {stable} of {self._model} could not be loaded: {reason}")
 
-    def _announce(self, labels: Labels) -> None:
-        """Say once of every stable version that it answers, after the server really answered for it."""
-        ports, stable = self._ports, labels.stable
-        if stable is None or ports.folder.announced(self._model) == stable:
-            return
-        if ports.server.labelled(self._model, "stable") != stable:
-            return
-        replaced = labels.previous if labels.previous != stable else None
-        self._publish(ModelServing(model=self._model, version=stable, replaced_version=replaced))
-        ports.folder.remember_announced(self._model, stable)
-        log.info("version_serving", model=self._model, version=stable, replaced=replaced)
-
     def _tidy(self, labels: Labels, states: dict[int, ServerState]) -> None:
         here = self._ports.folder.versions(self._model)
         needed = {*labelled_versions(labels), *([self._last_good] if self._last_good else [])}
         for version in removable(here, needed, states, keep_versions=self._keep_versions):
             self._ports.folder.remove(self._model, version)
             log.info("version_removed", model=self._model, version=version)
-
-    def _publish(self, event: Event) -> None:
-        self._ports.bus.publish(event.topic, [to_message(event, source=SOURCE, ordering_key=self._model)])
 
     def labels_generation(self) -> int | None:
         """Which state of the labels the store has; None if it cannot say."""

@@ -14,8 +14,8 @@ from tidemill_contracts.model_spec import load_specs
 
 from tidemill_serving import app
 from tidemill_serving.configuration import Configuration
-from tidemill_serving.handlers import Ports
 from tidemill_serving.model_server import GrpcModelServer
+from tidemill_serving.ports import Ports
 from tidemill_serving.settings import Settings
 from tidemill_serving.version_folder import VersionFolder
 from tidemill_serving.worker import check_ready

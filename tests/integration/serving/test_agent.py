@@ -17,7 +17,7 @@ from tidemill_contracts.memory_bus import MemoryBus
 from tidemill_contracts.model_spec import ModelSpec
 from tidemill_serving import app, wire
 from tidemill_serving.configuration import Configuration
-from tidemill_serving.handlers import Ports
+from tidemill_serving.ports import Ports
 from tidemill_serving.version_folder import VersionFolder
 
 MODEL = "scaler"

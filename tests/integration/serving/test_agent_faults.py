@@ -24,7 +24,7 @@ from tidemill_contracts.model_spec import ModelSpec
 from tidemill_serving import app
 from tidemill_serving.configuration import Configuration
 from tidemill_serving.fetching import fetch
-from tidemill_serving.handlers import Ports
+from tidemill_serving.ports import Ports
 from tidemill_serving.version_folder import VersionFolder
 
 MODEL = "scaler"

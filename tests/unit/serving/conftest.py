@@ -25,8 +25,9 @@ from tidemill_contracts.manifest import (
 from tidemill_contracts.memory_bus import MemoryBus
 from tidemill_contracts.memory_objects import MemoryStore
 from tidemill_serving.configuration import Configuration
-from tidemill_serving.handlers import ModelRollout, Ports
+from tidemill_serving.handlers import ModelRollout
 from tidemill_serving.memory_model_server import MemoryModelServer
+from tidemill_serving.ports import Ports
 from tidemill_serving.version_folder import VersionFolder
 
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"numbers"}

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 from tidemill_contracts.errors import InvalidInput, NotFound
-from tidemill_contracts.label_changes import changes, promote, rollback
+from tidemill_contracts.label_changes import changes, promote, promote_candidate, rollback
+from tidemill_contracts.layout import audit_prefix
 from tidemill_contracts.manifest import Labels
 
 
@@ -21,9 +22,38 @@ def test_a_rollback_is_in_force_in_the_next_step_and_recorded(house):
 
     assert house.server.labelled("digits", "stable") == 1
     assert house.labels == Labels(stable=1, previous=2)
-    (change,) = changes(house.store, "digits")
+    change = changes(house.store, "digits")[-1]
     assert (change.by, change.action, change.reason) == ("ada", "rollback", "worse on sevens")
     assert (change.labels_before.stable, change.labels_after.stable) == (2, 1)
+
+
+def test_what_the_agent_promotes_is_recorded_like_what_a_person_does(house):
+    for version in (1, 2):
+        house.publish(version)
+        house.steps()
+
+    first, second = changes(house.store, "digits")
+
+    assert (second.by, second.action) == ("serving-agent", "promote")
+    assert "it loaded" in second.reason
+    assert (first.labels_after.stable, second.labels_before.stable, second.labels_after.stable) == (1, 1, 2)
+
+
+def test_a_candidate_that_was_replaced_meanwhile_is_not_promoted(house):
+    house.label(stable=1, candidate=3)
+
+    promote_candidate(house.store, "digits", 2, by="serving-agent")
+
+    assert house.labels == Labels(stable=1, candidate=3)
+    assert changes(house.store, "digits") == []
+
+
+def test_changes_of_traffic_in_the_same_record_are_no_changes_of_labels(house):
+    house.publish(1)
+    house.steps()
+    house.store.put(f"{audit_prefix('digits')}a.json", b'{"action": "rollout", "model": "digits"}')
+
+    assert [change.action for change in changes(house.store, "digits")] == ["promote"]
 
 
 def test_a_rollback_twice_is_where_it_began(house):
