@@ -51,7 +51,9 @@ class TrainingSpec(_Part):
     """How a challenger is trained.
 
     rehearsal_ratio: older samples that join, per new one, against forgetting.
-    patience: epochs without a better validation loss before training stops.
+    patience: epochs without a better loss on the tuning samples before training stops.
+    tuning_percent: training samples that choose the epoch instead of training, by a hash of their content.
+        The gate's validation samples choose nothing, so that their measure stays honest.
     """
 
     epochs_max: Annotated[int, Field(ge=1, le=1000)] = 10
@@ -59,6 +61,7 @@ class TrainingSpec(_Part):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
     rehearsal_ratio: Annotated[float, Field(ge=0, le=100)] = 1.0
     patience: Annotated[int, Field(ge=1)] = 3
+    tuning_percent: Annotated[int, Field(ge=1, le=50)] = 10
     augment: bool = False
 
 

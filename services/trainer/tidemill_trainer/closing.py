@@ -10,6 +10,7 @@ from tidemill_registry.round_rows import change_round
 from tidemill_registry.uses import settle_samples
 from tidemill_registry.version_rows import add_version
 
+from tidemill_trainer.training_state import forget_states
 from tidemill_trainer.workbench import Workbench
 
 log = get_logger(__name__)
@@ -43,6 +44,7 @@ def close_round(
             return change_round(sql, round_.id, **ended, **values)
 
     closed = bench.outlast(write)
+    forget_states(bench.work, round_.id)
     log.info(
         "round_closed",
         round_id=closed.id,

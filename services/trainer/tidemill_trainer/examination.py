@@ -43,5 +43,7 @@ def examine_if_due(bench: Workbench, champion: Champion | None) -> TestRun | Non
     run = TestRun(spec.name, champion.version, now, len(rows), score.accuracy, score.loss)
     with bench.lease.write() as sql:
         add_test_run(sql, run)
-    log.info("champion_tested", model=spec.name, version=run.version, sample_count=len(rows), **vars(score))
+    log.info(
+        "champion_tested", model=spec.name, version=run.version, sample_count=len(rows), **score.measures
+    )
     return run

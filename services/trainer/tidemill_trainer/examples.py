@@ -57,7 +57,6 @@ def load_examples(
 
     step: called before every object; raises to stop. Otherwise raises as `read_samples` does.
     """
-    targets = {label: index for index, label in enumerate(learner.spec.labels)}
     places: list[int] = []
     parts = [learner.recipe.read([])]
     for where, samples in read_samples(store, rows, objects):
@@ -66,7 +65,7 @@ def load_examples(
         parts.append(learner.recipe.read(samples))
     # Position `k` of the inputs as read belongs to row `places[k]`; the inverse brings them into order.
     inputs = np.concatenate(parts)[np.argsort(np.array(places, np.int64))]
-    return Examples(inputs, np.array([targets[row.label] for row in rows], np.int64))
+    return Examples(inputs, learner.recipe.targets([row.label for row in rows]))
 
 
 def _position(row: SampleRow) -> tuple[int, int]:

@@ -19,6 +19,15 @@ def role_of(sample_id: str, split: Split, *, validation_percent: int) -> Role:
     return "validation" if bucket < validation_percent else "train"
 
 
+def tunes(digest: str, *, tuning_percent: int) -> bool:
+    """Whether a training sample of this content chooses the epoch instead of training, in every round.
+
+    digest: of the content, so that the same content under two ids is never on both sides.
+    """
+    bucket = int.from_bytes(hashlib.sha256(f"tuning/{digest}".encode()).digest()[:8], "big") % 100
+    return bucket < tuning_percent
+
+
 def may_join(role: Role, twin: Role | None) -> bool:
     """Whether a sample may enter in `role` although the same content is known as `twin`.
 

@@ -6,13 +6,14 @@ Whatever happens on the way, the round can be run again from its snapshot, with 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tidemill_chassis.logs import get_logger
 from tidemill_contracts.errors import Conflict, Corrupt, TidemillError, Unavailable
 from tidemill_registry.batches import get_objects, quarantine
-from tidemill_registry.records import RoundRecord
+from tidemill_registry.records import RoundRecord, SampleRow
 from tidemill_registry.round_rows import Snapshot, change_round, read_snapshot
 
 from tidemill_trainer.champion import Champion, load_champion
@@ -20,8 +21,10 @@ from tidemill_trainer.closing import close_round
 from tidemill_trainer.examples import CorruptObject, load_examples
 from tidemill_trainer.gate import Decision, decide
 from tidemill_trainer.promotion import finish_promotion, promote
-from tidemill_trainer.recipes.recipe import Examples, Score, Weights
+from tidemill_trainer.recipes.recipe import Examples, Score, State, Weights
+from tidemill_trainer.roles import tunes
 from tidemill_trainer.selection import obstacle
+from tidemill_trainer.training_state import TrainingState
 from tidemill_trainer.workbench import Interrupted, Workbench
 
 STARTS_MAX = 20
@@ -122,13 +125,16 @@ def _train(bench: Workbench, round_: RoundRecord, snapshot: Snapshot, champion: 
         raise Corrupt(f"of the round's samples too few are left: {blocked_by}")
     with bench.registry.read() as sql:
         objects = get_objects(sql, {row.object for row in [*train_rows, *validation_rows]})
-    train = load_examples(bench.learner, bench.store, train_rows, objects, step=bench.step)
+    fit_rows, tuning_rows = _part_tuning(train_rows, bench.spec.training.tuning_percent)
+    train = load_examples(bench.learner, bench.store, fit_rows, objects, step=bench.step)
+    tuning = load_examples(bench.learner, bench.store, tuning_rows, objects, step=bench.step)
     validation = load_examples(bench.learner, bench.store, validation_rows, objects, step=bench.step)
 
     recipe = bench.learner.recipe
     note(bench, round_, phase="training")
     start = champion.weights if champion else None
-    weights = recipe.train(start, train, validation, seed=round_.seed, watch=_RoundWatch(bench, round_))
+    watch = _RoundWatch(bench, round_, TrainingState(bench.work, bench.spec, round_, train_rows))
+    weights = recipe.train(start, train, tuning, seed=round_.seed, watch=watch)
     note(bench, round_, phase="evaluating")
     challenger = recipe.score(weights, validation)
     defender = recipe.score(champion.weights, validation) if champion else None
@@ -146,23 +152,40 @@ def _majority_share(examples: Examples) -> float:
     return float(max((examples.targets == target).mean() for target in set(examples.targets.tolist())))
 
 
-class _RoundWatch:
-    """Stops training when it should stop, and writes down every epoch."""
+def _part_tuning(rows: Sequence[SampleRow], percent: int) -> tuple[list[SampleRow], list[SampleRow]]:
+    """The rows to train on, and those that choose the epoch; neither is empty if there are two rows."""
+    tuning = [row for row in rows if tunes(row.digest, tuning_percent=percent)]
+    if not tuning or len(tuning) == len(rows):
+        tuning = [min(rows, key=lambda row: row.digest)]
+    chosen = {row.sample_id for row in tuning}
+    return [row for row in rows if row.sample_id not in chosen] or list(rows), tuning
 
-    def __init__(self, bench: Workbench, round_: RoundRecord) -> None:
+
+class _RoundWatch:
+    """Stops training when it should stop, writes down every epoch, keeps what is needed to go on."""
+
+    def __init__(self, bench: Workbench, round_: RoundRecord, state: TrainingState) -> None:
         self._bench = bench
         self._round = round_
+        self._state = state
 
     def step(self) -> None:
         self._bench.step()
 
-    def epoch(self, number: int, validation: Score) -> None:
-        log.info("epoch_done", round_id=self._round.id, epoch=number, **vars(validation))
+    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
+        measures = {**tuning.measures, "train_loss": train_loss}
+        log.info("epoch_done", round_id=self._round.id, epoch=number, **measures)
         try:
             with self._bench.lease.write() as sql:
                 change_round(sql, self._round.id, epoch=number)
         except Unavailable as error:
             log.warning("progress_not_written", error=error, round_id=self._round.id)
+
+    def keep(self, state: State) -> None:
+        self._state.write(state)
+
+    def kept(self) -> State | None:
+        return self._state.read()
 
 
 class _Stopwatch:

@@ -17,7 +17,7 @@ class Settings:
     models: folder with one YAML per model.
     reconcile_s: seconds between two looks at the whole store.
     lease_s: how long a model stays reserved for a trainer that died.
-    work: scratch folder; whatever lies in it is removed.
+    work: scratch folder; it also holds what a round needs to go on after a crash.
     """
 
     bus: str

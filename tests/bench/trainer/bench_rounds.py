@@ -27,7 +27,7 @@ from tidemill_trainer.datasets import Learner, datasets_of
 from tidemill_trainer.lease import LeaseKeeper
 from tidemill_trainer.model_trainer import ModelTrainer
 from tidemill_trainer.recipes import open_recipe
-from tidemill_trainer.recipes.recipe import Examples, Score
+from tidemill_trainer.recipes.recipe import Examples, Score, State
 from tidemill_trainer.workbench import Workbench
 from tidemill_trainer.worker import Trainer
 
@@ -63,8 +63,14 @@ class _Epochs:
     def step(self) -> None:
         pass
 
-    def epoch(self, number: int, validation: Score) -> None:
+    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
         self.count = number
+
+    def keep(self, state: State) -> None:
+        pass
+
+    def kept(self) -> State | None:
+        return None
 
 
 def test_reading_and_training_stay_within_their_budgets(

@@ -19,7 +19,7 @@ from tidemill_contracts.samples import Sample
 from tidemill_trainer.recipes import open_recipe
 from tidemill_trainer.recipes.image_classifier import ImageClassifier
 from tidemill_trainer.recipes.image_network import build_network
-from tidemill_trainer.recipes.recipe import Examples, Score, Weights
+from tidemill_trainer.recipes.recipe import Examples, Score, State, Weights
 from tidemill_trainer.weights import weights_digest
 
 Encode = Callable[..., bytes]
@@ -29,16 +29,22 @@ class Silent:
     def step(self) -> None:
         pass
 
-    def epoch(self, number: int, validation: Score) -> None:
+    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
         pass
+
+    def keep(self, state: State) -> None:
+        pass
+
+    def kept(self) -> State | None:
+        return None
 
 
 class Recorded(Silent):
     def __init__(self) -> None:
         self.scores: list[Score] = []
 
-    def epoch(self, number: int, validation: Score) -> None:
-        self.scores.append(validation)
+    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
+        self.scores.append(tuning)
 
 
 def sample(image: bytes) -> Sample:

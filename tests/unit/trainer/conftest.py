@@ -29,7 +29,15 @@ from tidemill_registry import Registry, migrate
 from tidemill_trainer.datasets import Learner, datasets_of
 from tidemill_trainer.lease import LeaseKeeper
 from tidemill_trainer.model_trainer import ModelTrainer
-from tidemill_trainer.recipes.recipe import Examples, Score, Watch, Weights
+from tidemill_trainer.recipes.recipe import (
+    Examples,
+    Score,
+    Targets,
+    Watch,
+    Weights,
+    classification_score,
+    label_positions,
+)
 from tidemill_trainer.workbench import Workbench
 from tidemill_trainer.worker import Trainer
 
@@ -45,6 +53,7 @@ class PointsRecipe:
     """
 
     def __init__(self, spec: ModelSpec) -> None:
+        self._labels = spec.labels
         self._classes = len(spec.labels)
         self.epochs = spec.training.epochs_max
         self.blind = False
@@ -56,24 +65,30 @@ class PointsRecipe:
         rows = [sample.row or {} for sample in samples]
         return np.array([[row["x"], row["y"], 1.0] for row in rows], np.float64).reshape(-1, 3)
 
+    def targets(self, labels: Sequence[str]) -> Targets:
+        return label_positions(labels, self._labels)
+
     def train(
-        self, start: Weights | None, train: Examples, validation: Examples, *, seed: int, watch: Watch
+        self, start: Weights | None, train: Examples, tuning: Examples, *, seed: int, watch: Watch
     ) -> Weights:
         weights = start[0].copy() if start else np.random.default_rng(seed).normal(0, 0.01, self._shape)
-        wanted = np.eye(self._classes)[train.targets]
-        for epoch in range(1, self.epochs + 1):
+        wanted = np.eye(self._classes)[train.targets.astype(int)]
+        kept = watch.kept()
+        done = 0
+        if kept is not None:
+            weights, done = kept["weights"].copy(), int(kept["epoch"])
+        for epoch in range(done + 1, self.epochs + 1):
             watch.step()
             if not self.blind:
                 wrong = _softmax(train.inputs @ weights) - wanted
                 weights -= 0.5 * train.inputs.T @ wrong / len(train)
-            watch.epoch(epoch, self.score([weights], validation))
+            watch.keep({"weights": weights, "epoch": np.array(epoch)})
+            watch.epoch(epoch, self.score([weights], tuning), train_loss=0.0)
         return [weights]
 
     def score(self, weights: Weights, examples: Examples) -> Score:
-        answers = _softmax(examples.inputs @ weights[0])
-        right = answers[np.arange(len(examples)), examples.targets]
-        accuracy = float((answers.argmax(axis=1) == examples.targets).mean())
-        return Score(accuracy, float(-np.log(right).mean()))
+        with np.errstate(divide="ignore"):
+            return classification_score(np.log(_softmax(examples.inputs @ weights[0])), examples.targets)
 
     def fits(self, weights: Weights) -> bool:
         return [each.shape for each in weights] == [self._shape]

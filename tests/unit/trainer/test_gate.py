@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from tidemill_trainer.gate import Decision, decide
 from tidemill_trainer.recipes.recipe import Score
 
 
+def score(accuracy: float, loss: float = 0.3, count: int = 1000) -> Score:
+    merits = np.full(count, accuracy)
+    return Score(merits, np.full(count, loss), np.zeros(count, np.int64))
+
+
 def gate(challenger: float, champion: float | None, *, gain_min: float = 0.01, count: int = 1000) -> Decision:
     return decide(
-        challenger=Score(challenger, 0.3),
-        champion=None if champion is None else Score(champion, 0.3),
+        challenger=score(challenger),
+        champion=None if champion is None else score(champion),
         sample_count=count,
         majority_share=0.5,
         gain_min=gain_min,
@@ -42,9 +48,11 @@ def test_with_few_samples_a_first_version_must_beat_guessing_by_more() -> None:
     assert gate(0.9, None, count=10).promote
 
 
-@pytest.mark.parametrize("score", [Score(math.nan, 0.1), Score(0.9, math.nan), Score(0.9, math.inf)])
-def test_a_score_that_is_not_a_number_is_refused(score: Score) -> None:
-    decision = decide(challenger=score, champion=None, sample_count=9, majority_share=0.1, gain_min=0)
+@pytest.mark.parametrize("measured", [(math.nan, 0.1), (0.9, math.nan), (0.9, math.inf)])
+def test_a_score_that_is_not_a_number_is_refused(measured: tuple[float, float]) -> None:
+    decision = decide(
+        challenger=score(*measured), champion=None, sample_count=9, majority_share=0.1, gain_min=0
+    )
 
     assert not decision.promote
     assert "diverged" in decision.reason

@@ -14,12 +14,12 @@ from tidemill_contracts.model_spec import ModelSpec
 from tidemill_contracts.samples import Sample
 
 from tidemill_trainer.recipes.image_export import IMAGES, PROBABILITIES, export_network
-from tidemill_trainer.recipes.image_network import build_network
+from tidemill_trainer.recipes.image_network import build_network, vary
 from tidemill_trainer.recipes.image_reading import PIXELS_MAX, read_images
 from tidemill_trainer.recipes.image_scoring import Scorer
-from tidemill_trainer.recipes.image_training import train_network
-from tidemill_trainer.recipes.recipe import Examples, Score, Watch, Weights
-from tidemill_trainer.recipes.runtime import keras, tf
+from tidemill_trainer.recipes.network_training import Task, train_network
+from tidemill_trainer.recipes.recipe import Examples, Score, Targets, Watch, Weights, label_positions
+from tidemill_trainer.recipes.runtime import keras, precision, tf
 
 READ_BATCH = 256
 _UNREADABLE = f"not a whole PNG or JPEG file of at most {PIXELS_MAX} pixels"
@@ -61,14 +61,20 @@ class ImageClassifier:
                 raise InvalidInput(_UNREADABLE, field="image") from error
         return np.concatenate(parts)
 
+    def targets(self, labels: Sequence[str]) -> Targets:
+        return label_positions(labels, self._spec.labels)
+
     def train(
-        self, start: Weights | None, train: Examples, validation: Examples, *, seed: int, watch: Watch
+        self, start: Weights | None, train: Examples, tuning: Examples, *, seed: int, watch: Watch
     ) -> Weights:
         keras.utils.set_random_seed(seed)
-        network = self._network()
-        if start is not None:
-            network.set_weights(start)
-        return train_network(network, train, validation, self._spec.training, seed=seed, watch=watch)
+        with precision():
+            network = self._network()
+            if start is not None:
+                network.set_weights(start)
+            return train_network(
+                self._task(network), train, tuning, self._spec.training, seed=seed, watch=watch
+            )
 
     def score(self, weights: Weights, examples: Examples) -> Score:
         network, scorer = self._for_scoring()
@@ -93,6 +99,18 @@ class ImageClassifier:
         network = self._network()
         network.set_weights(weights)
         export_network(network, self._size, self._spec.labels, folder)
+
+    def _task(self, network: Any) -> Task:
+        size = network.inputs[0].shape[1:]
+        varied = self._spec.training.augment
+        return Task(
+            network=network,
+            batch=lambda images, random: vary(images, random) if varied else tf.constant(images),
+            inputs=tf.TensorSpec([None, *size], tf.uint8),
+            targets=tf.TensorSpec([None], tf.int64),
+            losses=lambda targets, logits: tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits),
+            score=Scorer(network).score,
+        )
 
     def _network(self) -> Any:
         return build_network(self._size, len(self._spec.labels))

@@ -1,4 +1,4 @@
-"""Measures an image network: accuracy and cross-entropy."""
+"""Measures an image network: right or wrong, and cross-entropy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tidemill_trainer.recipes.recipe import Examples, Score
+from tidemill_trainer.recipes.recipe import Examples, Score, classification_score
 from tidemill_trainer.recipes.runtime import tf
 
 BATCH = 512
@@ -20,26 +20,24 @@ class Scorer:
         size = network.inputs[0].shape[1:]
 
         def log_probabilities(images: Any) -> Any:
-            return tf.nn.log_softmax(network(images, training=False))
+            return tf.nn.log_softmax(tf.cast(network(images, training=False), tf.float32))
 
         images = tf.TensorSpec([None, *size], tf.uint8)
         self._log_probabilities = tf.function(log_probabilities, input_signature=[images])
 
     def score(self, examples: Examples) -> Score:
-        """Accuracy and mean cross-entropy; not a number where the network's answers are not."""
-        right, loss = 0, 0.0
-        for start in range(0, len(examples), BATCH):
-            targets = examples.targets[start : start + BATCH]
-            logs = self._log_probabilities(tf.constant(examples.inputs[start : start + BATCH])).numpy()
-            right += int(np.sum(np.argmax(logs, axis=1) == targets))
-            loss -= float(np.sum(logs[np.arange(len(targets)), targets], dtype=np.float64))
-        return Score(accuracy=right / len(examples), loss=loss / len(examples))
+        """Right or wrong and cross-entropy; not a number where the network's answers are not."""
+        return classification_score(self._logs(examples.inputs), examples.targets)
 
     def probabilities(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """float32[N, classes] of uint8[N, height, width, channels]."""
-        logs = [
+        answers: npt.NDArray[Any] = np.exp(self._logs(inputs))
+        return answers
+
+    def _logs(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        parts = [
             self._log_probabilities(tf.constant(inputs[start : start + BATCH])).numpy()
             for start in range(0, len(inputs), BATCH)
         ]
-        answers: npt.NDArray[Any] = np.exp(np.concatenate(logs))
-        return answers
+        logs: npt.NDArray[Any] = np.concatenate(parts)
+        return logs

@@ -1,0 +1,133 @@
+"""Trains a network of any kind: shuffled epochs, a falling learning rate, the best epoch kept, resumable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tidemill_contracts.model_spec import TrainingSpec
+
+from tidemill_trainer.recipes.recipe import Examples, Score, State, Watch, Weights
+from tidemill_trainer.recipes.runtime import keras, tf
+
+RATE_LAST = 0.05
+"""The last epoch's learning rate, of the first one's."""
+
+Batch = Callable[[npt.NDArray[Any], np.random.Generator], Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and how it is measured.
+
+    network: a Keras model; built inside `runtime.precision()` it trains in half precision on a GPU.
+    batch: rows of the examples' inputs to what the network is called with, a tensor or a nest of them. The
+        generator is the place for chance, such as turned images.
+    inputs: the `tf.TensorSpec`, or the nest of them, of what `batch` gives.
+    targets: the `tf.TensorSpec` of a batch's targets.
+    losses: (targets, the network's outputs as float32) to one loss per row.
+    score: measures the network as it stands.
+    """
+
+    network: Any
+    batch: Batch
+    inputs: Any
+    targets: Any
+    losses: Callable[[Any, Any], Any]
+    score: Callable[[Examples], Score]
+
+
+@dataclass
+class _Best:
+    weights: Weights
+    loss: float = math.inf
+    epoch: int = 0
+
+
+def train_network(
+    task: Task, train: Examples, tuning: Examples, spec: TrainingSpec, *, seed: int, watch: Watch
+) -> Weights:
+    """Train from the network's present weights; return those of the best epoch by loss on `tuning`.
+
+    Stops early after `patience` epochs without a better one. Goes on from what the watch kept.
+    """
+    optimizer = _optimizer(spec)
+    optimizer.build(task.network.trainable_variables)
+    step, best, done = _step(task, optimizer), _Best(task.network.get_weights()), 0
+    kept = watch.kept()
+    if kept is not None:
+        best, done = _restore(kept, task.network, optimizer)
+    for epoch in range(done + 1, spec.epochs_max + 1):
+        if epoch - 1 - best.epoch >= spec.patience and best.epoch:
+            break
+        random = np.random.default_rng([seed, epoch])
+        optimizer.learning_rate.assign(learning_rate(spec, epoch))
+        order, total = random.permutation(len(train)), 0.0
+        for start in range(0, len(order), spec.batch_size):
+            watch.step()
+            rows = order[start : start + spec.batch_size]
+            loss = step(task.batch(train.inputs[rows], random), train.targets[rows])
+            total += float(loss) * len(rows)
+        score = task.score(tuning)
+        if score.loss < best.loss or epoch == 1:
+            best = _Best(task.network.get_weights(), score.loss, epoch)
+        watch.keep(_state(epoch, best, task.network, optimizer))
+        watch.epoch(epoch, score, train_loss=total / max(1, len(order)))
+    return best.weights
+
+
+def learning_rate(spec: TrainingSpec, epoch: int) -> float:
+    """Falls along half a cosine, so that the last epochs settle what the first ones found."""
+    done = (epoch - 1) / spec.epochs_max
+    return spec.learning_rate * (RATE_LAST + (1 - RATE_LAST) * (1 + math.cos(math.pi * done)) / 2)
+
+
+def _optimizer(spec: TrainingSpec) -> Any:
+    """Adam; where half precision is in force, losses are scaled so that small gradients do not vanish."""
+    adam = keras.optimizers.Adam(spec.learning_rate)
+    return adam if _is_whole() else keras.optimizers.LossScaleOptimizer(adam)
+
+
+def _is_whole() -> bool:
+    return bool(keras.config.dtype_policy().compute_dtype != "float16")
+
+
+def _step(task: Task, optimizer: Any) -> Any:
+    network = task.network
+
+    def step(inputs: Any, targets: Any) -> Any:
+        with tf.GradientTape() as tape:
+            outputs = tf.nest.map_structure(_whole, network(inputs, training=True))
+            loss = tf.reduce_mean(task.losses(targets, outputs))
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, network.trainable_variables)
+        optimizer.apply(gradients, network.trainable_variables)
+        return loss
+
+    return tf.function(step, input_signature=[task.inputs, task.targets])
+
+
+def _whole(output: Any) -> Any:
+    return tf.cast(output, tf.float32)
+
+
+def _state(epoch: int, best: _Best, network: Any, optimizer: Any) -> State:
+    state = {"epoch": np.array(epoch), "best_epoch": np.array(best.epoch), "best_loss": np.array(best.loss)}
+    state.update({f"best_{index}": array for index, array in enumerate(best.weights)})
+    # `variables` holds the states of random generators too, which `get_weights` leaves out.
+    state.update({f"network_{index}": each.numpy() for index, each in enumerate(network.variables)})
+    state.update({f"optimizer_{index}": each.numpy() for index, each in enumerate(optimizer.variables)})
+    return state
+
+
+def _restore(state: State, network: Any, optimizer: Any) -> tuple[_Best, int]:
+    for name, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
+        for index, variable in enumerate(variables):
+            variable.assign(state[f"{name}_{index}"])
+    count = len(network.get_weights())
+    weights = [state[f"best_{index}"] for index in range(count)]
+    return _Best(weights, float(state["best_loss"]), int(state["best_epoch"])), int(state["epoch"])
