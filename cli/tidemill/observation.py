@@ -1,26 +1,27 @@
-"""What can be seen of a platform from outside: backlogs, pools, rounds, versions."""
+"""What can be seen of a platform from outside: what is read, pools, rounds, versions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from types import TracebackType
 
-from tidemill_chassis.adapters import open_bus, open_store
-from tidemill_contracts.events import BatchStored, SamplesReceived
+from tidemill_chassis.adapters import open_store
 from tidemill_contracts.manifest import Labels, read_labels
 from tidemill_contracts.model_spec import ModelSpec
 from tidemill_registry.batches import pending_objects
 from tidemill_registry.records import PoolCounts, RoundRecord, SampleCounts, TestRun, VersionRecord
+from tidemill_registry.refused_rows import accounted_ids
 from tidemill_registry.registry import Registry
 
 from tidemill.deployment import Addresses
+from tidemill.unread import Unread
 
 
 @dataclass(frozen=True)
 class Observation:
     """One look at one model.
 
-    in_flight: messages that are not kept yet, or kept and not heard of by the trainer.
+    in_flight: published samples that the trainer has neither read nor refused.
     unread: whether the trainer has an object still to index.
     """
 
@@ -53,26 +54,25 @@ class Observation:
 
 
 class Observer:
-    """Looks at a platform. A context manager; every look may raise Unavailable."""
+    """Looks at a platform. A context manager; every look may raise Unavailable.
 
-    def __init__(self, addresses: Addresses, spec: ModelSpec) -> None:
+    published: the samples that are waited for; whoever publishes adds to it.
+    """
+
+    def __init__(self, addresses: Addresses, spec: ModelSpec, published: Unread | None = None) -> None:
         self._spec = spec
-        self._bus = open_bus(addresses.bus)
+        self._unread = Unread() if published is None else published
         self._store = open_store(addresses.store)
         self._registry = Registry.open(addresses.database)
-        self._subscriptions = [
-            self._bus.subscribe(SamplesReceived.topic, "persistor"),
-            self._bus.subscribe(BatchStored.topic, "trainer"),
-        ]
 
     def look(self) -> Observation:
         """What is to be seen now; upstream first, so that nothing slips by between two questions."""
-        backlogs = [subscription.backlog() for subscription in self._subscriptions]
         model, dataset = self._spec.name, self._spec.dataset
         with self._registry.read() as sql:
+            self._unread.look(lambda ids: accounted_ids(sql, dataset, ids))
             unread = bool(pending_objects(sql, dataset, limit=1))
         return Observation(
-            in_flight=sum(backlog.waiting + backlog.leased for backlog in backlogs),
+            in_flight=len(self._unread),
             unread=unread,
             samples=self._registry.sample_counts(dataset),
             pools=self._registry.pool_counts(model, dataset),
@@ -89,4 +89,3 @@ class Observer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._registry.close()
-        self._bus.close()

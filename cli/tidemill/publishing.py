@@ -12,6 +12,7 @@ from tidemill_contracts.samples import Sample
 from tidemill.ingest_client import IngestClient
 from tidemill.resume import Resume
 from tidemill.sources.raw_sample import RawSample, with_ids
+from tidemill.unread import Unread
 
 REQUEST_BYTES_MAX = 16 * 2**20
 SAMPLES_PER_REQUEST = 200
@@ -36,6 +37,7 @@ def publish_all(
     *,
     resume: Resume | None = None,
     rate_per_s: float | None = None,
+    unread: Unread | None = None,
     per_request: int = SAMPLES_PER_REQUEST,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
@@ -44,12 +46,19 @@ def publish_all(
 
     resume: skip what was confirmed before; forgotten when everything is published.
     rate_per_s: at most so many samples a second.
+    unread: is told the id of every confirmed sample, of an earlier try too.
     """
     done = resume.position() if resume else 0
     begun_s, begun_at = clock(), done
-    for raws, batch in _requests(islice(with_ids(samples), done, None), per_request):
+    remaining = with_ids(samples)
+    earlier = [sample.id or "" for _, sample in islice(remaining, done)]
+    if unread is not None:
+        unread.add(earlier)
+    for raws, batch in _requests(remaining, per_request):
         answer = client.publish(dataset, raws[0].split, raws[0].source, batch)
         done += len(batch)
+        if unread is not None:
+            unread.add(sample.id or "" for sample in batch)
         if resume:
             resume.advance(done)
         yield Progress(done, tuple(answer.get("warnings", ())))

@@ -12,18 +12,23 @@ from tidemill_contracts.model_spec import load_specs
 
 from tidemill.deployment import Addresses
 from tidemill.observation import Observation, Observer
+from tidemill.unread import Unread
 
 LOOK_EVERY_S = 0.5
 STILL_S_MAX = 120.0
 """If nothing moves for so long, what is left waits for more samples, not for us."""
 
 
-def wait_until_settled(addresses: Addresses, dataset: str, console: Console, *, limit_s: float) -> None:
-    """Return when no round is due any more for any model on the dataset; say what happens meanwhile.
+def wait_until_settled(
+    addresses: Addresses, dataset: str, unread: Unread, console: Console, *, limit_s: float
+) -> None:
+    """Return when every sample is read and no round is due any more for any model on the dataset.
+
+    What happens meanwhile is said. The bus is not asked, so that waiting is the same on every one.
 
     Raises:
         NotFound: no model learns from the dataset.
-        Unavailable: it took longer than `limit_s`.
+        Unavailable: it took longer than `limit_s`, or samples do not arrive.
     """
     specs = [spec for spec in load_specs(Path(addresses.models)).values() if spec.dataset == dataset]
     if not specs:
@@ -31,7 +36,7 @@ def wait_until_settled(addresses: Addresses, dataset: str, console: Console, *, 
     end_s = time.monotonic() + limit_s
     with ExitStack() as stack:
         for spec in specs:
-            observer = stack.enter_context(Observer(addresses, spec))
+            observer = stack.enter_context(Observer(addresses, spec, unread))
             status = stack.enter_context(console.status(f"{spec.name}: waiting"))
             moved_s, before = time.monotonic(), None
             while not (seen := observer.look()).is_settled:
@@ -41,6 +46,8 @@ def wait_until_settled(addresses: Addresses, dataset: str, console: Console, *, 
                 if seen != before:
                     moved_s = time.monotonic()
                 if not seen.running and time.monotonic() - moved_s > STILL_S_MAX:
+                    if seen.in_flight:
+                        raise Unavailable(_missing(unread))
                     console.print(f"{spec.name}: {seen.pools.new} samples wait for more to come")
                     break
                 if time.monotonic() > end_s:
@@ -49,6 +56,14 @@ def wait_until_settled(addresses: Addresses, dataset: str, console: Console, *, 
                 time.sleep(LOOK_EVERY_S)
             for line in closed_since(before, seen):
                 console.print(f"{spec.name}: {line}")
+
+
+def _missing(unread: Unread) -> str:
+    return (
+        f"nothing moved for {STILL_S_MAX:.0f} s, and {len(unread):,} samples that ingest confirmed are not "
+        f"read, such as {', '.join(unread.some(3))}: look whether persistor and trainer are up, then for the "
+        "samples with `tidemill dead list` and `tidemill verify`"
+    )
 
 
 def closed_since(before: Observation | None, seen: Observation) -> list[str]:
@@ -68,8 +83,10 @@ def describe(seen: Observation) -> str:
     if running:
         epoch = f", epoch {running.epoch} of {running.epochs_max}" if running.epoch else ""
         return f"round {running.number} {running.phase}{epoch}"
-    if seen.in_flight or seen.unread:
-        return f"{seen.in_flight} messages on their way"
+    if seen.in_flight:
+        return f"{seen.in_flight:,} samples on their way"
+    if seen.unread:
+        return "the trainer has objects to read"
     if seen.pools.new:
         return f"{seen.pools.new} new samples wait for a round"
     return "measuring" if seen.labels.candidate is None else f"version {seen.labels.candidate} rolls out"

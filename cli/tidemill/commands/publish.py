@@ -25,6 +25,7 @@ from tidemill.sources.csv_table import count_rows, read_csv
 from tidemill.sources.idx import count_idx, read_idx
 from tidemill.sources.image_folder import list_images, read_folder
 from tidemill.sources.raw_sample import RawSample
+from tidemill.unread import Unread
 
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -84,18 +85,19 @@ def publish(
         )
     begun_s = time.monotonic()
     warnings: set[str] = set()
+    unread = Unread() if wait else None
     with IngestClient(addresses.ingest) as client, _bar(console) as bar:
         task = bar.add_task(f"publishing to {dataset}", total=total, completed=resume.position())
         for progress in publish_all(
-            client, dataset, islice(chosen.samples, limit), resume=resume, rate_per_s=rate
+            client, dataset, islice(chosen.samples, limit), resume=resume, rate_per_s=rate, unread=unread
         ):
             bar.update(task, completed=progress.published)
             for warning in set(progress.warnings) - warnings:
                 console.print(f"[yellow]ingest says:[/] {warning}")
                 warnings.add(warning)
     console.print(f"{total:,} samples published in {time.monotonic() - begun_s:.1f} s")
-    if wait:
-        wait_until_settled(addresses, dataset, console, limit_s=wait_max)
+    if unread is not None:
+        wait_until_settled(addresses, dataset, unread, console, limit_s=wait_max)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 SAMPLES = "samples/"
@@ -9,6 +10,11 @@ MODELS = "models/"
 INBOX = "inbox/"
 MANIFEST = "manifest.json"
 MODEL_CARD = "assets.extra/model_card.json"
+
+_BATCH = re.compile(
+    r"samples/([a-z0-9][a-z0-9_-]{0,62})/([a-z]{1,16})/\d{4}/\d\d/\d\d/\d\d/[\w.:=-]{1,250}\.avro", re.ASCII
+)
+"""Strict: a name may come from a message that anybody wrote, and goes into SQL."""
 
 
 def batch_prefix(dataset: str, split: str) -> str:
@@ -23,10 +29,8 @@ def batch_name(dataset: str, split: str, hour: datetime, digest: str) -> str:
 
 def parse_batch_name(name: str) -> tuple[str, str] | None:
     """Dataset and split of a batch's name; None if the name is not a batch's."""
-    parts = name.split("/")
-    if len(parts) != 8 or f"{parts[0]}/" != SAMPLES or not name.endswith(".avro"):
-        return None
-    return parts[1], parts[2]
+    found = _BATCH.fullmatch(name)
+    return (found[1], found[2]) if found else None
 
 
 def model_prefix(model: str) -> str:

@@ -8,7 +8,15 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -28,7 +36,18 @@ def _label_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Label = Annotated[str, BeforeValidator(_label_text), StringConstraints(min_length=1, max_length=128)]
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a label holds no NUL character: no database could keep it")
+    return value
+
+
+Label = Annotated[
+    str,
+    BeforeValidator(_label_text),
+    StringConstraints(min_length=1, max_length=128),
+    AfterValidator(_without_nul),
+]
 
 
 class Sample(BaseModel):

@@ -11,6 +11,9 @@ from sqlalchemy import Connection, select, update
 from tidemill_registry.records import ObjectCounts, StoredObject
 from tidemill_registry.statements import in_chunks, insert_or_ignore
 from tidemill_registry.tables import objects
+from tidemill_registry.texts import plain_text
+
+FAULT_LENGTH_MAX = 1000
 
 
 def see_objects(sql: Connection, found: Iterable[StoredObject], *, now: datetime) -> None:
@@ -60,4 +63,6 @@ def mark_indexed(sql: Connection, name: str, *, sha256: str, counts: ObjectCount
 
 def quarantine(sql: Connection, name: str, fault: str) -> None:
     """Use the object no more until a person has looked; its samples join no further round."""
-    sql.execute(update(objects).where(objects.c.name == name).values(fault=fault[:1000]))
+    sql.execute(
+        update(objects).where(objects.c.name == name).values(fault=plain_text(fault, FAULT_LENGTH_MAX))
+    )

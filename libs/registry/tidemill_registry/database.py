@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from tidemill_contracts.errors import InvalidInput, Unavailable
+from tidemill_contracts.errors import Corrupt, InvalidInput, Unavailable
 
 BUSY_TIMEOUT_S = 15.0
 """How long a writer waits for another one."""
@@ -66,6 +66,7 @@ class Database:
 
         Raises:
             Unavailable: the database does not answer; try again.
+            Corrupt: a value is none that its column can hold.
         """
         with _unavailable_when_down(), self._writer.begin() as connection:
             yield connection
@@ -128,6 +129,8 @@ def _unavailable_when_down() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise Unavailable(f"the database does not answer: {_cause(error)}") from error
+    except DataError as error:
+        raise Corrupt(f"the database cannot hold this: {_cause(error)}") from error
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") == _NO_SUCH_TABLE:
             raise Unavailable(f"the database has no tables yet: {_cause(error)}") from error

@@ -57,6 +57,17 @@ class SampleRow:
 
 
 @dataclass(frozen=True)
+class RefusedSample:
+    """A sample that is kept and in no training view. sample_position: None for a whole message."""
+
+    object: str
+    message_position: int
+    sample_position: int | None
+    sample_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Waiting:
     """Samples that no round of a model has used yet. oldest_at: when the first of them was seen."""
 

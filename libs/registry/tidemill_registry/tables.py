@@ -67,6 +67,24 @@ samples = Table(
     Index(None, "dataset", "digest"),
 )
 
+refused_samples = Table(
+    "refused_samples",
+    metadata,
+    Column("object", _OBJECT, ForeignKey("objects.name"), primary_key=True),
+    Column("message_position", Integer, primary_key=True, autoincrement=False),
+    Column(
+        "sample_position",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="in the message, from 0; -1: the whole message",
+    ),
+    Column("dataset", _NAME, nullable=False),
+    Column("sample_id", _SAMPLE_ID, comment="null: it has none, or could not be read"),
+    Column("reason", Text, nullable=False),
+    Index(None, "dataset", "sample_id"),
+)
+
 rounds = Table(
     "rounds",
     metadata,

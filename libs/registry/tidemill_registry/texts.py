@@ -1,4 +1,4 @@
-"""Text in SQL that sorts alike everywhere."""
+"""Text in SQL: it sorts alike everywhere, and every database can hold it."""
 
 from __future__ import annotations
 
@@ -13,3 +13,11 @@ def sorted_text(length: int) -> TypeEngine[str]:
     then be made of other samples.
     """
     return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+def plain_text(text: str, length_max: int) -> str:
+    """The text as every database can hold it: cut to a length, NUL and halves of surrogate pairs escaped.
+
+    PostgreSQL takes no NUL in text, and neither database half a surrogate pair.
+    """
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")[:length_max]

@@ -13,7 +13,7 @@ from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.identified import identified
 from tidemill_contracts.samples import Sample
 from tidemill_contracts.stored_batch import StoredMessage, content_digest, decode_batch
-from tidemill_registry.records import StoredObject
+from tidemill_registry.records import RefusedSample, StoredObject
 
 _DIGEST_NAME = re.compile(r"/([0-9a-f]{64})\.avro$")
 
@@ -31,11 +31,11 @@ class FoundSample:
 
 @dataclass(frozen=True)
 class Contents:
-    """All of an object. faults: one sentence for each message or sample that cannot be used."""
+    """All of an object. refused: each message or sample that cannot be used, with the reason."""
 
     message_count: int
     found: list[FoundSample]
-    faults: list[str]
+    refused: list[RefusedSample]
 
 
 def read_contents(object_: StoredObject, data: bytes) -> Contents:
@@ -49,15 +49,20 @@ def read_contents(object_: StoredObject, data: bytes) -> Contents:
     if named is not None and content_digest(messages) != named[1]:
         raise Corrupt(f"the content of {object_.name} is not what its name says")
     found: list[FoundSample] = []
-    faults: list[str] = []
+    refused: list[RefusedSample] = []
     for position, message in enumerate(messages):
         try:
             event = _event(object_, message)
         except InvalidInput as error:
-            faults.append(f"message {position}: {error}")
+            refused.append(RefusedSample(object_.name, position, None, None, str(error)))
             continue
-        found.extend(_samples(event, position, faults))
-    return Contents(len(messages), found, faults)
+        samples = list(_samples(event, position))
+        found += samples
+        readable = {sample.sample_position for sample in samples}
+        for index in sorted(set(range(len(event.samples))) - readable):
+            ident = event.samples[index].id
+            refused.append(RefusedSample(object_.name, position, index, ident, "the image is not Base64"))
+    return Contents(len(messages), found, refused)
 
 
 def read_event(message: StoredMessage) -> SamplesReceived:
@@ -74,12 +79,8 @@ def _event(object_: StoredObject, message: StoredMessage) -> SamplesReceived:
     return event
 
 
-def _samples(event: SamplesReceived, position: int, faults: list[str]) -> Iterator[FoundSample]:
-    """The event's samples with their ids; those whose image is not Base64 are faults."""
-    readable: set[int] = set()
+def _samples(event: SamplesReceived, position: int) -> Iterator[FoundSample]:
+    """The event's samples with their ids; those whose image is not Base64 are left out."""
     for each in identified(event):
-        readable.add(each.position)
         digest = hashlib.sha256(each.content).hexdigest()
         yield FoundSample(each.sample_id, each.sample, position, each.position, digest)
-    for index in sorted(set(range(len(event.samples))) - readable):
-        faults.append(f"message {position}, sample {index}: the image is not Base64")

@@ -14,7 +14,8 @@ from tidemill_contracts.objects import ObjectStore
 from tidemill_contracts.samples import Split
 from tidemill_registry import Registry
 from tidemill_registry.batches import mark_indexed, pending_objects, quarantine
-from tidemill_registry.records import ObjectCounts, SampleRow, StoredObject
+from tidemill_registry.records import ObjectCounts, RefusedSample, SampleRow, StoredObject
+from tidemill_registry.refused_rows import add_refusals
 from tidemill_registry.sample_rows import add_samples, known_ids, roles_of_contents
 
 from tidemill_trainer.contents import FoundSample, read_contents
@@ -52,21 +53,28 @@ def _index(
 ) -> None:
     data = store.get(object_.name)
     contents = read_contents(object_, data)
-    faults = list(contents.faults)
+    refused = list(contents.refused)
     usable: list[FoundSample] = []
     checked = dataset.faults([found.sample for found in contents.found])
     for found, fault in zip(contents.found, checked, strict=True):
         if fault is None:
             usable.append(found)
         else:
-            faults.append(f"message {found.message_position}, sample {found.sample_position}: {fault}")
+            refused.append(_refused(object_, found, fault))
     with registry.write() as sql:
         counts = _add(sql, object_, dataset, usable, now)
-        counts = replace(counts, message_count=contents.message_count, invalid_count=len(faults))
+        counts = replace(counts, message_count=contents.message_count, invalid_count=len(refused))
+        add_refusals(sql, dataset.name, refused)
         sha256 = hashlib.sha256(data).hexdigest()
         mark_indexed(sql, object_.name, sha256=sha256, counts=counts, now=now)
-    for fault in faults[:FAULTS_LOGGED_MAX]:
-        log.warning("sample_invalid", object=object_.name, fault=fault)
+    for each in refused[:FAULTS_LOGGED_MAX]:
+        log.warning(
+            "sample_invalid",
+            object=each.object,
+            message=each.message_position,
+            sample=each.sample_position,
+            fault=each.reason,
+        )
     log.info("object_indexed", object=object_.name, **vars(counts))
 
 
@@ -79,7 +87,8 @@ def _add(
     known = known_ids(sql, dataset.name, [found.sample_id for found in arrivals])
     twins = roles_of_contents(sql, dataset.name, [found.digest for found in arrivals])
     rows: list[SampleRow] = []
-    duplicates = leaked = 0
+    leaked: list[RefusedSample] = []
+    duplicates = 0
     for found in arrivals:
         if found.sample_id in known:
             duplicates += 1
@@ -87,7 +96,7 @@ def _add(
         role = role_of(found.sample_id, split, validation_percent=dataset.validation_percent)
         twin = twins.get(found.digest)
         if not may_join(role, twin):
-            leaked += 1
+            leaked.append(_refused(object_, found, f"its content is known as {twin}"))
             continue
         # The same content under another id goes where the first one went: never both train and validate.
         role = twin or role
@@ -105,4 +114,9 @@ def _add(
             )
         )
     add_samples(sql, dataset.name, rows, seen_at=now)
-    return ObjectCounts(sample_count=len(rows), duplicate_count=duplicates, leaked_count=leaked)
+    add_refusals(sql, dataset.name, leaked)
+    return ObjectCounts(sample_count=len(rows), duplicate_count=duplicates, leaked_count=len(leaked))
+
+
+def _refused(object_: StoredObject, found: FoundSample, reason: str) -> RefusedSample:
+    return RefusedSample(object_.name, found.message_position, found.sample_position, found.sample_id, reason)

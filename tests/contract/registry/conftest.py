@@ -30,11 +30,23 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    migrate(url)
-    opened = Registry.open(url)
-    yield opened
-    opened.close()
+def make_registry() -> Iterator[Callable[[str], Registry]]:
+    """Migrates and opens the database of a URL."""
+    opened: list[Registry] = []
+
+    def make(url: str) -> Registry:
+        migrate(url)
+        opened.append(Registry.open(url))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def registry(url: str, make_registry: Callable[[str], Registry]) -> Registry:
+    return make_registry(url)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from tidemill.ingest_client import ATTEMPTS_MAX, IngestClient
 from tidemill.publishing import publish_all
 from tidemill.resume import Resume
 from tidemill.sources.raw_sample import RawSample
+from tidemill.unread import Unread
 from tidemill_contracts.errors import InvalidInput, Unavailable
 from werkzeug.serving import make_server
 
@@ -77,16 +78,17 @@ def test_splits_and_sources_never_share_a_request(ingest: Ingest) -> None:
 
 
 def test_a_stopped_publication_goes_on_where_it_was(ingest: Ingest, tmp_path: Path) -> None:
-    resume = Resume.of(tmp_path, "d", "t.csv")
+    resume, unread = Resume.of(tmp_path, "d", "t.csv"), Unread()
     with IngestClient(ingest.url) as client:
         stopped = publish_all(client, "d", rows(30), resume=resume, per_request=10)
         next(stopped)
         next(stopped)
         stopped.close()
 
-        list(publish_all(client, "d", rows(30), resume=resume, per_request=10))
+        list(publish_all(client, "d", rows(30), resume=resume, per_request=10, unread=unread))
 
     assert len(ingest.ids()) == len(set(ingest.ids())) == 30
+    assert unread.some(30) == ingest.ids(), "what an earlier try published is waited for too"
     assert resume.position() == 0, "a finished publication begins anew"
 
 

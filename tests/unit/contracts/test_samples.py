@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tidemill_contracts.layout import parse_batch_name
 from tidemill_contracts.samples import Sample, decode_base64, sample_id
 
 
@@ -43,3 +44,20 @@ def test_base64_of_every_alphabet_and_padding_is_read(content: bytes) -> None:
 def test_what_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not Base64"):
         decode_base64(text)
+
+
+def test_a_label_that_no_database_could_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="no NUL character"):
+        Sample(label="a\0b", text="a")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\0b", "a b", "../x", "a" * 300, "\u0661", ""],
+    ids=["nul", "space", "up", "long", "digit", "none"],
+)
+def test_what_is_no_name_of_ours_is_no_batch(name: str) -> None:
+    assert parse_batch_name("samples/digits/train/2026/01/02/03/ab12.avro") == ("digits", "train")
+
+    assert parse_batch_name(f"samples/digits/train/2026/01/02/03/{name}.avro") is None
+    assert parse_batch_name(f"samples/{name}/train/2026/01/02/03/ab12.avro") is None

@@ -64,6 +64,7 @@ def png_of_20000_squared() -> bytes:
         (reviews({"label": "good", "text": ["a"]}), 422, "samples[0].text"),
         (reviews({"label": ["good"], "text": "a"}), 422, "samples[0].label"),
         (reviews({"label": "", "text": "a"}), 422, "samples[0].label"),
+        (reviews({"label": "a\0b", "text": "a"}, dataset="notes"), 422, "samples[0].label"),
         (reviews({"label": "good", "text": "a", "id": "../x"}), 422, "samples[0].id"),
         (reviews({"label": "good", "text": "a", "weight": 1}), 422, "samples[0].weight"),
         (reviews(GOOD_TEXT, {"label": "ugly", "text": "a"}), 422, "samples[1].label"),

@@ -12,6 +12,7 @@ from tidemill_contracts.bus import Message
 from tidemill_contracts.errors import Unavailable
 from tidemill_contracts.samples import Sample, sample_id
 from tidemill_registry.records import SampleCounts
+from tidemill_registry.refused_rows import refusals_of
 from tidemill_registry.tables import objects, samples
 from tidemill_trainer.datasets import datasets_of
 from tidemill_trainer.handlers import reconcile
@@ -126,6 +127,26 @@ def test_invalid_messages_and_samples_do_not_block_their_neighbours(world: Any, 
     index(world)
 
     assert counts(world) == [(3, 0, 6, 0)]
+
+
+def test_what_is_used_by_nobody_is_told_by_id_with_the_reason(world: Any, points: Points) -> None:
+    first = points(1)[0].model_copy(update={"id": "first"})
+    world.put([first], "test")
+    index(world)
+    twin, unknown, odd = (
+        first.model_copy(update={"id": "twin"}),
+        first.model_copy(update={"id": "unknown", "label": "up"}),
+        Sample(id="odd", label="left", row={"x": float("nan"), "y": 10**400}),
+    )
+    world.put([twin, unknown, odd, *points(3, seed=4)])
+
+    index(world)
+
+    with world.registry.read() as sql:
+        told = refusals_of(sql, "points", ["first", "twin", "unknown", "odd"])
+    assert told["twin"] == "its content is known as test"
+    assert told["unknown"] == "unknown label 'up'"
+    assert faults(world) == [None, None]
 
 
 def test_an_object_that_is_no_container_is_put_aside_and_its_neighbours_are_indexed(
