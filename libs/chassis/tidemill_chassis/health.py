@@ -18,13 +18,16 @@ class HealthServer:
     """Answers /healthz, /readyz and /metrics while the context is open.
 
     ready: returns when the process can do its work; raises with the reason when it cannot.
+    handler: what answers; one that answers more than health is made of HealthHandler.
 
     Raises:
         OSError: on entering, if the address is taken.
     """
 
-    def __init__(self, address: Address, ready: Callable[[], None]) -> None:
-        handler = type("Handler", (_Handler,), {"ready": staticmethod(ready)})
+    def __init__(
+        self, address: Address, ready: Callable[[], None], handler: type[HealthHandler] | None = None
+    ) -> None:
+        handler = type("Handler", (handler or HealthHandler,), {"ready": staticmethod(ready)})
         self._server = ThreadingHTTPServer((address.host, address.port), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
@@ -44,22 +47,24 @@ class HealthServer:
         self._server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class HealthHandler(BaseHTTPRequestHandler):
+    """GET of the three paths. A subclass adds methods of its own."""
+
     timeout = REQUEST_TIMEOUT_S
     ready: Callable[[], None]
 
     def do_GET(self) -> None:
         if self.path == "/healthz":
-            self._answer(200, b'{"status": "alive"}')
+            self.answer(200, b'{"status": "alive"}')
         elif self.path == "/readyz":
             status, body = readiness(self.ready)
-            self._answer(status, json.dumps(body).encode())
+            self.answer(status, json.dumps(body).encode())
         elif self.path == "/metrics":
-            self._answer(200, metrics.exposition(), metrics.CONTENT_TYPE)
+            self.answer(200, metrics.exposition(), metrics.CONTENT_TYPE)
         else:
-            self._answer(404, b'{"error": "there are /healthz, /readyz and /metrics here"}')
+            self.answer(404, b'{"error": "there are /healthz, /readyz and /metrics here"}')
 
-    def _answer(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+    def answer(self, status: int, body: bytes, content_type: str = "application/json") -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

@@ -5,13 +5,19 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable
 
 from tidemill_chassis import logs, retry
-from tidemill_chassis.adapters import open_bus, open_store
+from tidemill_chassis.adapters import open_bus, open_store, open_token_verifier
 from tidemill_chassis.health import HealthServer
 from tidemill_chassis.lifecycle import Stop, stop_on_signals
+from tidemill_chassis.push import PushSubscription
+from tidemill_chassis.push_access import Verify
+from tidemill_chassis.settings import Address
+from tidemill_contracts.bus import Bus, Subscription
 from tidemill_contracts.errors import TidemillError, Unavailable
 from tidemill_contracts.events import SamplesReceived
+from tidemill_contracts.objects import ObjectStore
 
 from tidemill_persistor.batching import Hand
 from tidemill_persistor.handlers import SUBSCRIPTION
@@ -59,6 +65,10 @@ def serve(settings: Settings, stop: Stop) -> None:
     """
     store = open_store(settings.store)
     bus = open_bus(settings.bus)
+    if settings.push is not None:
+        verify = open_token_verifier(settings.push)
+        serve_pushed(settings, settings.push.bind, store, bus, stop, verify=verify)
+        return
     subscription = retry.call(
         lambda: bus.subscribe(
             SamplesReceived.topic, SUBSCRIPTION, ack_deadline_s=settings.lease_s, attempts_max=ATTEMPTS_MAX
@@ -68,18 +78,47 @@ def serve(settings: Settings, stop: Stop) -> None:
         sleep=stop.wait,
     )
     leases = LeaseKeeper(subscription, settings.lease_s)
-    hand = Hand(settings.batch, settings.hand)
-    worker = Worker(subscription, store, bus, hand=hand, leases=leases, codec=settings.codec)
+    worker = make_worker(settings, subscription, store, bus, leases)
+    with HealthServer(settings.health, _readiness(worker, bus, store)), leases:
+        logs.get_logger(__name__).info("started", health=str(settings.health))
+        worker.run(stop)
+    bus.close()
 
+
+def serve_pushed(
+    settings: Settings, bind: Address, store: ObjectStore, bus: Bus, stop: Stop, *, verify: Verify
+) -> None:
+    """Work until `stop` on what Pub/Sub pushes; each request is answered after its message is stored.
+
+    Raises:
+        OSError: the address is taken.
+    """
+    from tidemill_chassis.push_server import PushServer  # brings Flask, which who pulls need not carry
+
+    subscription = PushSubscription(bus, SamplesReceived.topic, SUBSCRIPTION)
+    worker = make_worker(settings, subscription, store, bus, LeaseKeeper(subscription, settings.lease_s))
+    ready = _readiness(worker, bus, store)
+    with PushServer(bind, ready, receive=subscription.receive, verify=verify):
+        logs.get_logger(__name__).info("started", push=str(bind))
+        worker.run(stop)
+        subscription.close()
+    bus.close()
+
+
+def make_worker(
+    settings: Settings, subscription: Subscription, store: ObjectStore, bus: Bus, leases: LeaseKeeper
+) -> Worker:
+    hand = Hand(settings.batch, settings.hand)
+    return Worker(subscription, store, bus, hand=hand, leases=leases, codec=settings.codec)
+
+
+def _readiness(worker: Worker, bus: Bus, store: ObjectStore) -> Callable[[], None]:
     def ready() -> None:
         _check(worker.outage)
         bus.ping()
         store.ping()
 
-    with HealthServer(settings.health, ready), leases:
-        logs.get_logger(__name__).info("started", health=str(settings.health))
-        worker.run(stop)
-    bus.close()
+    return ready
 
 
 def _check(outage: Outage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tidemill_chassis.push_access import PushSettings
 from tidemill_chassis.settings import Address, Environment, SettingsError
 from tidemill_contracts.stored_batch import CODECS, Codec
 
@@ -16,6 +17,8 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Settings:
+    """push: None when messages are pulled."""
+
     bus: str
     store: str
     health: Address
@@ -23,6 +26,7 @@ class Settings:
     hand: HandLimits
     lease_s: float
     codec: Codec
+    push: PushSettings | None
     log_level: str
 
     @classmethod
@@ -48,6 +52,7 @@ class Settings:
             ),
             lease_s=env.seconds("TIDEMILL_PERSISTOR_LEASE_S", 30.0, minimum=1.0, maximum=600.0),
             codec=_codec(env.text("TIDEMILL_PERSISTOR_CODEC", "deflate")),
+            push=PushSettings.from_env(env, "TIDEMILL_PERSISTOR_PUSH_BIND"),
             log_level=env.text("TIDEMILL_LOG_LEVEL", "info"),
         )
         _check_fits(settings.batch, settings.hand)

@@ -26,6 +26,7 @@ def test_defaults_need_only_the_addresses() -> None:
         ("TIDEMILL_PERSISTOR_BATCH_MESSAGES", "50000", "TIDEMILL_PERSISTOR_HELD_MESSAGES"),
         ("TIDEMILL_PERSISTOR_BATCH_BYTES", "1GiB", "TIDEMILL_PERSISTOR_HELD_BYTES"),
         ("TIDEMILL_PERSISTOR_HELD_BYTES", "1MiB", "never full"),
+        ("TIDEMILL_PERSISTOR_PUSH_BIND", "0.0.0.0:8080", "TIDEMILL_PUSH_AUDIENCE is not set"),
         ("TIDEMILL_PERSISTOR_CODEC", "gzip", "deflate, zstandard, null"),
     ],
 )

@@ -13,6 +13,7 @@ from tidemill_contracts.objects import ObjectStore
 
 from tidemill_chassis.adapters.files import FileStore
 from tidemill_chassis.adapters.redis_bus import RedisBus
+from tidemill_chassis.push_access import PushSettings, Verify
 from tidemill_chassis.settings import SettingsError
 
 
@@ -50,6 +51,19 @@ def open_store(url: str) -> ObjectStore:
             from tidemill_chassis.adapters.gcs_objects import CloudStore
         return CloudStore.from_url(url)
     raise SettingsError(f"TIDEMILL_STORE must be such as file:///var/lib/tidemill/store, not {url!r}")
+
+
+def open_token_verifier(settings: PushSettings) -> Verify:
+    """What verifies the tokens of push requests, with Google's own keys.
+
+    Raises:
+        SettingsError: its packages are not installed.
+    """
+    with _extra_needed():
+        from tidemill_chassis.adapters.google_tokens import GoogleCertificates, TokenVerifier
+    return TokenVerifier(
+        audience=settings.audience, account=settings.account, certificates=GoogleCertificates()
+    )
 
 
 @contextmanager
