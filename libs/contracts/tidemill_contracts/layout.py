@@ -8,6 +8,8 @@ from datetime import datetime
 SAMPLES = "samples/"
 MODELS = "models/"
 INBOX = "inbox/"
+INBOX_DONE = "inbox-done/"
+SCHEMAS = "schemas/"
 MANIFEST = "manifest.json"
 MODEL_CARD = "assets.extra/model_card.json"
 
@@ -66,3 +68,13 @@ def rollout_name(model: str) -> str:
 def audit_prefix(model: str) -> str:
     """Where it is kept who changed a model's labels and traffic by hand; names sort by time."""
     return f"{model_prefix(model)}audit/"
+
+
+def proofs_prefix(model: str, version: int) -> str:
+    """Where the replicas that serve a model say that they have proven a candidate."""
+    return f"{model_prefix(model)}proofs/{version}/"
+
+
+def proof_name(model: str, version: int, replica: str) -> str:
+    """One replica's word."""
+    return f"{proofs_prefix(model, version)}{replica}.json"

@@ -15,6 +15,7 @@ from tidemill_contracts.model_spec import ModelSpec
 
 from tidemill_serving.handlers import ModelRollout
 from tidemill_serving.ports import Ports
+from tidemill_serving.quorum import Quorum
 from tidemill_serving.worker import Listener, ModelLoop
 
 SUBSCRIPTION = "serving"
@@ -23,13 +24,25 @@ END_S_MAX = 30.0
 
 
 def make_loops(
-    ports: Ports, specs: Mapping[str, ModelSpec], *, poll_s: float, load_s_max: float
+    ports: Ports,
+    specs: Mapping[str, ModelSpec],
+    *,
+    poll_s: float,
+    load_s_max: float,
+    replica: str = "only",
+    replicas: int = 1,
 ) -> dict[str, ModelLoop]:
-    """A loop per model."""
+    """A loop per model. replica, replicas: our name among how many that agree before a promotion."""
     return {
         name: ModelLoop(
             name,
-            ModelRollout(ports, name, keep_versions=spec.serving.keep_versions, load_s_max=load_s_max),
+            ModelRollout(
+                ports,
+                name,
+                keep_versions=spec.serving.keep_versions,
+                load_s_max=load_s_max,
+                quorum=Quorum(ports.store, name, replica=replica, replicas=replicas, clock=ports.clock),
+            ),
             poll_s=poll_s,
         )
         for name, spec in specs.items()

@@ -11,6 +11,7 @@ from tidemill_serving.configuration import Part
 from tidemill_serving.fetching import fetch
 from tidemill_serving.model_server import ServerState
 from tidemill_serving.ports import Ports
+from tidemill_serving.quorum import Quorum
 from tidemill_serving.reports import Reports
 from tidemill_serving.rollout import available, failed, forgotten, labelled_versions, removable, server_labels
 from tidemill_serving.trial import Trial, Verdict
@@ -26,10 +27,14 @@ class ModelRollout:
 
     keep_versions: so many of the newest versions stay on disk beside the labelled ones.
     load_s_max: a candidate that is not available after this time is refused.
+    quorum: whom to agree with before a candidate is promoted.
     """
 
-    def __init__(self, ports: Ports, model: str, *, keep_versions: int, load_s_max: float) -> None:
+    def __init__(
+        self, ports: Ports, model: str, *, keep_versions: int, load_s_max: float, quorum: Quorum
+    ) -> None:
         self._ports = ports
+        self._quorum = quorum
         self._model = model
         self._keep_versions = keep_versions
         self._trial = Trial(ports, model, load_s_max=load_s_max)
@@ -107,10 +112,11 @@ class ModelRollout:
         candidate = labels.candidate
         found = self._trial.judge(labels, states)
         if candidate is None or found.verdict is Verdict.NOTHING:
+            self._quorum.forget()
             return False
         if found.verdict is Verdict.REFUSE:
             self._refuse(candidate, found.reason)
-        elif found.verdict is Verdict.PROMOTE:
+        elif found.verdict is Verdict.PROMOTE and self._quorum.agrees(candidate):
             self._promote(candidate, found.reason)
         elif found.verdict is Verdict.HELD and self._held != candidate:
             log.info("candidate_held", model=self._model, version=candidate, reason=found.reason)

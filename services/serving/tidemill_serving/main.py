@@ -46,7 +46,14 @@ def run(settings: Settings) -> None:
         configuration=Configuration(server),
         folder=VersionFolder(settings.folder),
     )
-    loops = app.make_loops(ports, specs, poll_s=settings.poll_s, load_s_max=settings.load_s_max)
+    loops = app.make_loops(
+        ports,
+        specs,
+        poll_s=settings.poll_s,
+        load_s_max=settings.load_s_max,
+        replica=settings.replica,
+        replicas=settings.replicas,
+    )
     with HealthServer(settings.health, lambda: check_ready(loops)):
         log.info("started", models=sorted(specs), server=settings.server, folder=str(settings.folder))
         app.run(ports, loops, stop)

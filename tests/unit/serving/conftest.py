@@ -28,6 +28,7 @@ from tidemill_serving.configuration import Configuration
 from tidemill_serving.handlers import ModelRollout
 from tidemill_serving.memory_model_server import MemoryModelServer
 from tidemill_serving.ports import Ports
+from tidemill_serving.quorum import Quorum
 from tidemill_serving.version_folder import VersionFolder
 
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"numbers"}
@@ -54,8 +55,12 @@ class House:
         ports = Ports(
             self.store, self.bus, self.server, configuration, VersionFolder(self.root), lambda: self.now_s
         )
-        self.rollout = ModelRollout(ports, self.model, **{"keep_versions": 2, "load_s_max": 60.0, **changed})
+        given = {"keep_versions": 2, "load_s_max": 60.0, "quorum": self.quorum(), **changed}
+        self.rollout = ModelRollout(ports, self.model, **given)
         return self.rollout
+
+    def quorum(self, replica: str = "a", replicas: int = 1) -> Quorum:
+        return Quorum(self.store, self.model, replica=replica, replicas=replicas, clock=lambda: self.now_s)
 
     def publish(self, version: int, files: dict[str, bytes] | None = None, *, label: bool = True) -> Manifest:
         """A whole version in the store, labelled candidate."""
