@@ -9,6 +9,7 @@ from datetime import datetime
 from tidemill_contracts.bus import (
     DEAD_ATTEMPTS,
     DEAD_MESSAGE_ID,
+    DEAD_READER,
     DEAD_REASON,
     DEAD_SUBSCRIPTION,
     DEAD_SUFFIX,
@@ -19,7 +20,6 @@ from tidemill_contracts.bus import (
 )
 from tidemill_contracts.errors import NotFound
 
-SUBSCRIPTION = "dead-cli"
 LETTERS_MAX = 5_000
 """The most that one command goes through; drop or retry some to reach those behind."""
 PULL_MAX = 500
@@ -57,7 +57,7 @@ class DeadLetters:
         self._topic = topic
         self._pull_wait_s = pull_wait_s
         self._subscription: Subscription = bus.subscribe(
-            topic + DEAD_SUFFIX, SUBSCRIPTION, ack_deadline_s=LEASE_S, attempts_max=ATTEMPTS_MAX
+            topic + DEAD_SUFFIX, DEAD_READER, ack_deadline_s=LEASE_S, attempts_max=ATTEMPTS_MAX
         )
 
     def list(self, letters_max: int = LETTERS_MAX) -> list[DeadLetter]:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from tidemill_chassis.settings import SettingsError
-from tidemill_contracts.bus import DEAD_SUFFIX
+from tidemill_contracts.bus import DEAD_READER, DEAD_SUFFIX
+from tidemill_contracts.errors import NotFound
+from tidemill_contracts.events import EVENTS
+from tidemill_contracts.layout import INBOX_DONE, SCHEMAS
+from tidemill_contracts.objects import ObjectStore
 from tidemill_contracts.topics import Topic
 
 if TYPE_CHECKING:
     from tidemill_chassis.adapters.pubsub_api import PubsubApi
+    from tidemill_chassis.adapters.pubsub_names import PubsubNames
     from tidemill_chassis.adapters.pubsub_resources import SubscriptionSpec
 
 ACK_DEADLINE_S = 30
@@ -20,9 +27,27 @@ ACK_DEADLINE_S = 30
 ATTEMPTS_MAX = 100
 """The most: services put messages aside earlier, with the reason."""
 BACKOFF_S = (1, 60)
-FIELDS = ("ack_deadline_seconds", "dead_letter_policy", "retry_policy", "expiration_policy")
+DEAD_LEASE_S = 60
+DAY_S = 86_400
+DEAD_RETENTION_S = 31 * DAY_S
+"""The longest that Pub/Sub holds a letter for `tidemill dead`."""
+EMULATOR_RETENTION_S = 7 * DAY_S
+"""The emulator's longest is still what the service's was until 2024."""
+FIELDS = (
+    "ack_deadline_seconds",
+    "dead_letter_policy",
+    "retry_policy",
+    "expiration_policy",
+    "message_retention_duration",
+)
 FOR_EVER = ("topic", "enable_message_ordering")
 """What Pub/Sub never changes on a subscription."""
+LIFECYCLE: tuple[Mapping[str, Any], ...] = (
+    {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}},
+    {"action": {"type": "Delete"}, "condition": {"age": 30, "matchesPrefix": [INBOX_DONE]}},
+)
+RULES_SAY = f"broken-off uploads go after 7 days, files in {INBOX_DONE} after 30"
+"""Nothing else is ever deleted: what was in the inbox is kept among the samples."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +69,16 @@ def cloud_steps(bus: str, store: str, topics: Mapping[str, Topic], *, location: 
     if bus.startswith("pubsub:"):
         yield from pubsub_steps(bus, topics)
     if store.startswith("gs:"):
-        yield bucket_step(store, location)
+        yield from bucket_steps(store, location)
 
 
 def pubsub_steps(
     url: str, topics: Mapping[str, Topic], environ: Mapping[str, str] = os.environ
 ) -> Iterator[Step]:
-    """Topics, their dead-letter topics, and the subscriptions of their consumers; raises as `cloud_steps`."""
+    """Topics, their dead-letter topics, and the subscriptions of consumers and of `tidemill dead`.
+
+    Raises as `cloud_steps` does.
+    """
     from tidemill_chassis.adapters.pubsub_api import PubsubApi
     from tidemill_chassis.adapters.pubsub_names import PubsubNames
     from tidemill_chassis.adapters.pubsub_resources import SubscriptionSpec
@@ -61,6 +89,8 @@ def pubsub_steps(
             yield _topic_step(api, names.topic(topic))
             if known.consumers:
                 yield _topic_step(api, names.topic(topic + DEAD_SUFFIX))
+            if known.consumers:
+                yield _subscription_step(api, _dead_reader(names, topic, emulator=api.emulator))
             for consumer in known.consumers:
                 spec = SubscriptionSpec(
                     path=names.subscription(topic, consumer),
@@ -107,13 +137,52 @@ def _subscription_step(api: PubsubApi, spec: SubscriptionSpec) -> Step:
     return Step(what, "keep", None)
 
 
-def bucket_step(url: str, location: str, environ: Mapping[str, str] = os.environ) -> Step:
-    """The bucket; raises as `cloud_steps`."""
+def _dead_reader(names: PubsubNames, topic: str, *, emulator: bool) -> SubscriptionSpec:
+    """Where `tidemill dead` looks: it must be there before the first letter, which would not wait for it."""
+    from tidemill_chassis.adapters.pubsub_resources import SubscriptionSpec
+
+    return SubscriptionSpec(
+        path=names.subscription(topic + DEAD_SUFFIX, DEAD_READER),
+        topic=names.dead_topic(topic),
+        dead_topic="",
+        ack_deadline_s=DEAD_LEASE_S,
+        attempts_max=ATTEMPTS_MAX,
+        retention_s=EMULATOR_RETENTION_S if emulator else DEAD_RETENTION_S,
+    )
+
+
+def bucket_steps(url: str, location: str, environ: Mapping[str, str] = os.environ) -> Iterator[Step]:
+    """The bucket, how long it keeps what nobody needs, and the events' schemas; raises as `cloud_steps`."""
     from tidemill_chassis.adapters.gcs_objects import CloudStore
 
     store: Any = CloudStore.from_url(url, environ, make=False)
-    if store.has_bucket():
-        return Step(f"bucket {url}", "keep", None)
-    if not location:
+    there = store.has_bucket()
+    if not there and not location:
         raise SettingsError(f"where shall {url} be made? type --location europe-west3")
-    return Step(f"bucket {url} in {location}", "make", lambda: store.ensure_bucket(location))
+    make = partial(store.ensure_bucket, location)
+    yield Step(f"bucket {url}", "keep", None) if there else Step(f"bucket {url} in {location}", "make", make)
+    # After a dry run the bucket is as missing as before: then everything in it is.
+    there = there or store.has_bucket()
+    missing = store.missing_rules(LIFECYCLE) if there else list(LIFECYCLE)
+    yield Step(
+        f"lifecycle of {url}: {RULES_SAY}",
+        "make" if missing else "keep",
+        partial(store.add_rules, missing) if missing else None,
+    )
+    for name, schema in event_schemas():
+        verb = _compared(store, name, schema) if there else "make"
+        yield Step(f"schema {url}/{name}", verb, None if verb == "keep" else partial(store.put, name, schema))
+
+
+def event_schemas() -> Iterator[tuple[str, bytes]]:
+    """Every event's JSON Schema with the name of its object: for readers in other languages."""
+    for event in EVENTS:
+        schema = files("tidemill_contracts").joinpath("schemas", f"{event.type}.json").read_bytes()
+        yield f"{SCHEMAS}{event.type}.json", schema
+
+
+def _compared(store: ObjectStore, name: str, wanted: bytes) -> str:
+    try:
+        return "keep" if store.get(name) == wanted else "change"
+    except NotFound:
+        return "make"

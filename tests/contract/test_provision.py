@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import grpc
 import pytest
 from click.testing import CliRunner, Result
 from tidemill.commands.provision import provision
-from tidemill.provisioning import FIELDS
+from tidemill.dead_letters import DeadLetters
+from tidemill.provisioning import FIELDS, LIFECYCLE, event_schemas
 from tidemill_chassis.adapters.gcs_objects import CloudStore
-from tidemill_chassis.adapters.pubsub_api import PubsubApi
+from tidemill_chassis.adapters.pubsub_api import CHANNEL_OPTIONS, UPDATE_TOPIC, PubsubApi
+from tidemill_chassis.adapters.pubsub_bus import PubsubBus
 from tidemill_chassis.adapters.pubsub_names import PubsubNames
-from tidemill_chassis.adapters.pubsub_resources import SubscriptionSpec, find_subscription, mend_subscription
+from tidemill_chassis.adapters.pubsub_resources import (
+    RETENTION_S,
+    SubscriptionSpec,
+    find_subscription,
+    find_topic,
+    mend_subscription,
+)
 from tidemill_contracts.errors import Conflict, InvalidInput
 
 
@@ -56,6 +65,63 @@ def test_what_is_missing_is_made_once(run: Any, pubsub_url: str, bucket_url: str
         line.partition(": ")[2].split(" in EU")[0] for line in made
     ]
     assert all(line.startswith("= as it must be") for line in again)
+
+
+def test_every_subscription_that_anybody_asks_for_is_made(
+    run: Any, pubsub_emulator: Any, pubsub_url: str
+) -> None:
+    run()
+    channel = grpc.insecure_channel(pubsub_emulator.environ["PUBSUB_EMULATOR_HOST"], options=CHANNEL_OPTIONS)
+    bus = PubsubBus(PubsubApi(channel, emulator=False), PubsubNames.from_url(pubsub_url))
+
+    for topic, subscription in (("samples", "persistor"), ("batches", "trainer"), ("models", "serving")):
+        bus.subscribe(topic, subscription)
+        assert DeadLetters(bus, topic, pull_wait_s=0.1).list() == []
+    bus.close()
+
+
+def test_a_topic_that_keeps_its_messages_too_short_is_mended(
+    run: Any, pubsub_emulator: Any, pubsub_url: str
+) -> None:
+    run()
+    path, api = PubsubNames.from_url(pubsub_url).topic("samples"), PubsubApi.connect(pubsub_emulator.environ)
+    request = UPDATE_TOPIC.request(update_mask={"paths": ["message_retention_duration"]})
+    request.topic.name, request.topic.message_retention_duration.seconds = path, 3600
+    api.call(UPDATE_TOPIC, request)
+
+    changed = [line for line in lines(run()) if not line.startswith("=")]
+
+    assert changed == [f"~ changed: topic {path}: message_retention_duration"]
+    assert find_topic(api, path).message_retention_duration.seconds == RETENTION_S
+    api.close()
+
+
+def test_lifecycle_rules_are_added_and_the_owners_own_stay(
+    run: Any, storage_server: Any, bucket_url: str
+) -> None:
+    run("--bus", "")
+    store = CloudStore.from_url(bucket_url, storage_server.environ, make=False)
+    own = {"action": {"type": "SetStorageClass", "storageClass": "NEARLINE"}, "condition": {"age": 90}}
+    store._bucket.reload()
+    store._bucket.lifecycle_rules = [own]
+    store._bucket.patch()
+
+    changed = [line for line in lines(run("--bus", "")) if not line.startswith("=")]
+
+    assert [line.partition(":")[0] for line in changed] == ["+ made"]
+    assert store.missing_rules([own, *LIFECYCLE]) == []
+
+
+def test_the_schemas_of_all_events_lie_in_the_bucket(run: Any, storage_server: Any, bucket_url: str) -> None:
+    run("--bus", "")
+    store = CloudStore.from_url(bucket_url, storage_server.environ, make=False)
+    old = "schemas/tidemill.batch.stored.v1.json"
+    store.put(old, b"{}")
+
+    changed = [line for line in lines(run("--bus", "")) if not line.startswith("=")]
+
+    assert changed == [f"~ changed: schema {bucket_url}/{old}"]
+    assert {info.name: store.get(info.name) for info in store.list("schemas/")} == dict(event_schemas())
 
 
 def test_a_subscription_that_differs_is_changed(run: Any, pubsub_emulator: Any, pubsub_url: str) -> None:

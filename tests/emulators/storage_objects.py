@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 
 _LENGTH = struct.Struct(">Q")
+SETTINGS = "settings.json"
 
 
 class Refused(Exception):
@@ -88,6 +90,22 @@ class ObjectFiles:
                 raise Refused(409, "Your previous request to create the named bucket succeeded.")
             (self._folder / bucket).mkdir()
             self._buckets[bucket] = {}
+
+    def settings(self, bucket: str) -> dict[str, Any]:
+        """What was set on the bucket, with its metageneration."""
+        self.bucket(bucket)
+        path = self._folder / bucket / SETTINGS
+        return json.loads(path.read_text()) if path.exists() else {"metageneration": "1"}
+
+    def set_bucket(self, bucket: str, changes: Mapping[str, Any], metageneration: str) -> dict[str, Any]:
+        """Change what is set on the bucket; raises Refused: with 412, it is at another metageneration."""
+        with self._lock:
+            settings = self.settings(bucket)
+            if metageneration not in ("", settings["metageneration"]):
+                raise Refused(412, "At least one of the pre-conditions you specified did not hold.")
+            settings = {**settings, **changes, "metageneration": str(int(settings["metageneration"]) + 1)}
+            (self._folder / bucket / SETTINGS).write_text(json.dumps(settings))
+            return settings
 
     def bucket(self, bucket: str) -> dict[str, Stored]:
         """The bucket's objects by name. Raises Refused: there is no such bucket."""

@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
             error = {"code": refused.status, "message": str(refused)}
             self.answer(refused.status, json.dumps({"error": error}).encode())
 
-    do_GET = do_PUT = do_POST = do_DELETE = handle_any
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any
 
     def _act(self, operation: str, act: Callable[..., None], names: list[str]) -> None:
         self.fault = self.server.faults.strike(operation) if operation else None
@@ -108,8 +108,14 @@ def create_bucket(handler: Handler) -> None:
 
 
 def get_bucket(handler: Handler, bucket: str) -> None:
-    handler.server.files.bucket(bucket)
-    handler.answer_json({"kind": "storage#bucket", "name": bucket, "id": bucket})
+    settings = handler.server.files.settings(bucket)
+    handler.answer_json({"kind": "storage#bucket", "name": bucket, "id": bucket, **settings})
+
+
+def set_bucket(handler: Handler, bucket: str) -> None:
+    asked = handler.query.get("ifMetagenerationMatch", "")
+    settings = handler.server.files.set_bucket(bucket, json.loads(handler.body), asked)
+    handler.answer_json({"kind": "storage#bucket", "name": bucket, "id": bucket, **settings})
 
 
 def test_permissions(handler: Handler, bucket: str) -> None:
@@ -256,6 +262,7 @@ def tell_faults(handler: Handler) -> None:
 ROUTES: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
     ("POST", "/storage/v1/b", "", create_bucket),
     ("GET", _BUCKET, "", get_bucket),
+    ("PATCH", _BUCKET, "", set_bucket),
     ("GET", f"{_BUCKET}/iam/testPermissions", "stat", test_permissions),
     ("GET", f"{_BUCKET}/o", "list", list_objects),
     ("GET", _OBJECT, "get", get_object),

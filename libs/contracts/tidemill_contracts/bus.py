@@ -10,6 +10,9 @@ from typing import Protocol
 DEAD_SUFFIX = ".dead"
 """A topic's dead-letter topic is the topic's name and this."""
 
+DEAD_READER = "dead-cli"
+"""The subscription through which people look at dead letters."""
+
 DEAD_REASON = "dead-reason"
 DEAD_SUBSCRIPTION = "dead-subscription"
 DEAD_MESSAGE_ID = "dead-message-id"

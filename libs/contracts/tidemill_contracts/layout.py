@@ -12,6 +12,8 @@ INBOX_DONE = "inbox-done/"
 SCHEMAS = "schemas/"
 MANIFEST = "manifest.json"
 MODEL_CARD = "assets.extra/model_card.json"
+MODEL_PAGE = "assets.extra/model_card.html"
+ROUNDS = "rounds/"
 
 _BATCH = re.compile(
     r"samples/([a-z0-9][a-z0-9_-]{0,62})/([a-z]{1,16})/\d{4}/\d\d/\d\d/\d\d/[\w.:=-]{1,250}\.avro", re.ASCII
@@ -78,3 +80,8 @@ def proofs_prefix(model: str, version: int) -> str:
 def proof_name(model: str, version: int, replica: str) -> str:
     """One replica's word."""
     return f"{proofs_prefix(model, version)}{replica}.json"
+
+
+def round_prefix(model: str, round_id: str) -> str:
+    """Where a round's logs lie, and its challenger if it was not published."""
+    return f"{ROUNDS}{model}/{round_id}/"

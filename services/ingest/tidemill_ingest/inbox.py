@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from tidemill_chassis.logs import get_logger
 from tidemill_contracts.errors import InvalidInput, NotFound
-from tidemill_contracts.layout import INBOX
+from tidemill_contracts.layout import INBOX, INBOX_DONE
 from tidemill_contracts.objects import ObjectInfo, ObjectStore, check_name
 from tidemill_contracts.samples import Sample
 
@@ -20,7 +20,6 @@ from tidemill_ingest.submissions import read_form
 
 log = get_logger(__name__)
 
-DONE = "inbox-done/"
 REFUSED = "inbox-refused/"
 REASON = ".reason.txt"
 SOURCE = "inbox"
@@ -77,7 +76,7 @@ class Inbox:
                 of_origin = [settled for settled in taken if settled.origin == origin]
                 self._intake.publish(origin, [settled.sample for settled in of_origin])
                 for settled in of_origin:
-                    self._move(settled.info, settled.data, DONE)
+                    self._move(settled.info, settled.data, INBOX_DONE)
                 log.info("inbox_taken", dataset=origin.dataset, files=len(of_origin))
                 published += len(of_origin)
         return published

@@ -7,7 +7,7 @@ which it is made when it is missing. Without it, Application Default Credentials
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -39,6 +39,8 @@ WRITE_MARK = "tidemill-write"
 PERMISSIONS = ("storage.objects.create", "storage.objects.get", "storage.objects.list")
 
 T = TypeVar("T")
+Rule = Mapping[str, Any]
+"""A lifecycle rule as the JSON API writes it."""
 _RETRY = DEFAULT_RETRY.with_delay(initial=RETRY_FIRST_S, maximum=RETRY_LIMIT_S).with_timeout(
     RETRY_TOTAL_S_MAX
 )
@@ -87,6 +89,20 @@ class CloudStore:
         """Whether the bucket is there; raises Unavailable: it is somebody else's, or nobody answers."""
         with translated(self._bucket.name):
             return bool(self._bucket.exists(**_CALL))
+
+    def missing_rules(self, rules: Sequence[Rule]) -> list[Rule]:
+        """Those lifecycle rules that the bucket has not; its other rules are its owner's affair."""
+        with translated(self._bucket.name):
+            self._bucket.reload(**_CALL)
+        known = [dict(rule) for rule in self._bucket.lifecycle_rules]
+        return [rule for rule in rules if rule not in known]
+
+    def add_rules(self, rules: Sequence[Rule]) -> None:
+        """Add lifecycle rules to those that the bucket has."""
+        with translated(self._bucket.name):
+            self._bucket.reload(**_CALL)
+            self._bucket.lifecycle_rules = [*self._bucket.lifecycle_rules, *rules]
+            self._bucket.patch(if_metageneration_match=self._bucket.metageneration, **_CALL)
 
     def put(self, name: str, data: bytes, *, if_generation: int | None = None) -> ObjectInfo:
         check_name(name)

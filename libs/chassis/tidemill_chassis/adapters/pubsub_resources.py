@@ -49,6 +49,7 @@ class SubscriptionSpec:
 
     dead_topic: empty for the subscriptions of dead-letter topics: no letter dies twice.
     backoff_s: least and most seconds until a message that failed is delivered again; none: at once.
+    retention_s: how long a message waits for its acknowledgement, at most 31 days.
     """
 
     path: str
@@ -57,6 +58,7 @@ class SubscriptionSpec:
     ack_deadline_s: float
     attempts_max: int
     backoff_s: tuple[int, int] | None = None
+    retention_s: int = RETENTION_S
 
     def wire(self) -> Any:
         """The subscription in Pub/Sub's form."""
@@ -66,6 +68,7 @@ class SubscriptionSpec:
             ack_deadline_seconds=_within(math.ceil(self.ack_deadline_s), DEADLINE_S_MIN, DEADLINE_S_MAX),
             enable_message_ordering=True,
         )
+        made.message_retention_duration.seconds = self.retention_s
         made.expiration_policy.SetInParent()  # never, however long nobody pulls
         if self.dead_topic:
             made.dead_letter_policy.dead_letter_topic = self.dead_topic
