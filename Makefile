@@ -10,7 +10,8 @@ REQUIREMENTS := $(wildcard requirements/*.txt) $(addsuffix /pyproject.toml,$(PAC
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint format types arrows unit doctor events bench constraints clean
+.PHONY: help setup demo up test check lint format types arrows unit doctor events bench bench-serving bench-guilty \
+        constraints clean
 
 help:  ## print this
 	@echo "Tidemill: a stream of examples becomes a served model."
@@ -65,6 +66,12 @@ events: setup  ## write docs/events.md and the schemas from the events' code
 
 bench: setup  ## measure: each folder of tests/bench says what
 	$(BIN)/pytest $(BENCH) --override-ini=python_files='bench_*.py' --capture=no --timeout=3600
+
+bench-serving: setup  ## measure us beside other model servers: PEERS="mlserver kserve" SECONDS=10
+	@$(BIN)/python -m tests.bench.gateway.compare $(if $(PEERS),--peers "$(PEERS)") $(if $(SECONDS),--seconds $(SECONDS))
+
+bench-guilty: setup  ## show whom one caller's mistake hurts, with us and with other model servers: PEERS=...
+	@$(BIN)/python -m tests.bench.peers.guilty $(if $(PEERS),--peers "$(PEERS)")
 
 constraints: setup  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | grep -v ' @ ' > requirements/constraints.txt

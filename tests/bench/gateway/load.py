@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
+import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+CORES = 2
+APT_S_MAX = 300
+ANSWER_S_MAX = 30
 SCRIPT = """
 local file = assert(io.open("{body}", "rb"))
 wrk.method, wrk.body = "POST", file:read("*a")
@@ -31,6 +38,9 @@ class Load:
     connections: int
     rows: int
 
+    def __str__(self) -> str:
+        return f"{self.connections} connections, {self.rows} {'row' if self.rows == 1 else 'rows'} a request"
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -49,8 +59,12 @@ def measure(url: str, load: Load, *, models: Path, pids: list[int], seconds: flo
     script = models / f"load-{load.rows}.lua"
     script.write_text(SCRIPT.format(body=models / f"body-{load.rows}.json"))
     before_s = cpu_s(pids)
+    lasts, patience = f"{math.ceil(seconds)}s", f"{ANSWER_S_MAX}s"
     run = subprocess.run(
-        ["wrk", "-t", "1", "-c", str(load.connections), "-d", f"{seconds:g}s", "-s", str(script), url],
+        [
+            *("wrk", "--threads", "1", "--connections", str(load.connections), "--duration", lasts),
+            *("--timeout", patience, "--script", str(script), url),
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -71,17 +85,52 @@ def measure(url: str, load: Load, *, models: Path, pids: list[int], seconds: flo
     )
 
 
+def need_wrk() -> None:
+    """Have wrk, from Debian's packages where we may install it.
+
+    Raises:
+        RuntimeError: it is missing and could not be installed; the text says what to type.
+    """
+    if shutil.which("wrk"):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "wrk"]):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=APT_S_MAX, check=False)
+        if shutil.which("wrk"):
+            return
+        raise RuntimeError(f"wrk is missing and could not be installed: {done.stderr.strip()}")
+    raise RuntimeError("wrk is missing: apt-get install wrk")
+
+
+def keep_to_two_cores() -> None:
+    """From here on this process and all that it starts share two cores, as many as the figures are for."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+
+
 def family(pids: list[int]) -> list[psutil.Process]:
-    """The processes and all their descendants."""
-    found = [psutil.Process(pid) for pid in pids]
-    return found + [child for process in found for child in process.children(recursive=True)]
+    """The processes, all their descendants, and what has stayed in a session that one of them leads."""
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            ours = process.pid in pids or os.getsid(process.pid) in pids
+            if ours or any(parent.pid in pids for parent in process.parents()):
+                found[process.pid] = process
+    return list(found.values())
 
 
 def cpu_s(pids: list[int]) -> float:
     """User and system seconds that the processes have used."""
-    return sum(sum(process.cpu_times()[:2]) for process in family(pids))
+    total = 0.0
+    for process in family(pids):
+        with suppress(psutil.Error):
+            total += sum(process.cpu_times()[:2])
+    return total
 
 
 def memory_mb(pids: list[int]) -> float:
     """Their resident memory."""
-    return sum(process.memory_info().rss for process in family(pids)) / 2**20
+    total = 0
+    for process in family(pids):
+        with suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total / 2**20

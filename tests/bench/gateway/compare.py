@@ -1,0 +1,101 @@
+"""The same model and load for us and for the others, one after another in one run, as one table.
+
+``make bench-serving``, or ``python -m tests.bench.gateway.compare [--peers mlserver,kserve] [--seconds 10]``.
+Ends with 1 where a promise is not kept.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench.gateway.load import Load, Measured, keep_to_two_cores, measure, need_wrk
+from tests.bench.gateway.ours import run_ours
+from tests.bench.gateway.promises import PROMISES, best_peer, broken
+from tests.bench.gateway.quick import check
+from tests.bench.peers.environments import NotUsable, version_of
+from tests.bench.peers.options import parsed
+from tests.bench.peers.peer import PEERS, Peer
+from tests.bench.peers.running import run_peer, write_bodies
+
+LOADS = tuple(promise.load for promise in PROMISES)
+WARM_LOAD = Load(64, 1)
+WARM_S = 3.0
+Figures = dict[Load, Measured]
+
+
+def under_load(url: str, pids: list[int], bodies: Path, seconds: float) -> Figures:
+    """A server's figures under every load, after a warm-up that is not counted."""
+    measure(url, WARM_LOAD, models=bodies, pids=pids, seconds=WARM_S)
+    return {load: measure(url, load, models=bodies, pids=pids, seconds=seconds) for load in LOADS}
+
+
+def figures_of(peer: Peer, models: Path, seconds: float) -> Figures:
+    """A peer's figures. Raises NotUsable as run_peer does."""
+    with run_peer(peer, models) as running:
+        return under_load(running.url, running.pids, write_bodies(peer, models), seconds)
+
+
+def our_figures(models: Path, seconds: float) -> Figures:
+    """Ours; every answer that is not the model's own ends the run."""
+    with run_ours(models) as running:
+        for rows in (1, 32):
+            check(running.url, models, rows)
+        return under_load(running.url, running.pids, models, seconds)
+
+
+def table(found: dict[str, Figures], ours: str) -> str:
+    """A line for each server and load; how many times its requests are ours."""
+    lines = [
+        f"{'connections × rows':18} {'server':24} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8}"
+        f" {'CPU ms':>8} {'MB':>6} {'errors':>6} {'ours is':>8}"
+    ]
+    for load in LOADS:
+        for name, figures in sorted(found.items(), key=lambda one: -one[1][load].requests_per_s):
+            m = figures[load]
+            times = found[ours][load].requests_per_s / max(m.requests_per_s, 1e-9)
+            lines.append(
+                f"{load.connections:10} × {load.rows:<5} {name:24} {m.requests_per_s:10.0f} {m.p50_ms:8.2f}"
+                f" {m.p99_ms:8.2f} {m.cpu_ms:8.3f} {m.memory_mb:6.0f} {m.errors:6} {times:7.2f}×"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main(names: list[str], seconds: float) -> int:
+    """Measure, print, judge."""
+    need_wrk()
+    keep_to_two_cores()
+    peers: dict[str, Figures] = {}
+    refused: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder)
+        subprocess.run([sys.executable, Path(__file__).with_name("digits_model.py"), folder], check=True)
+        for peer in (peer for peer in PEERS if peer.package in names):
+            try:
+                print(f"measuring {peer.package} …", flush=True)
+                figures = figures_of(peer, models, seconds)
+                peers[f"{peer.package} {version_of(peer)}"] = figures
+            except NotUsable as error:
+                refused[peer.package] = str(error)
+        print("measuring ours …\n", flush=True)
+        ours = our_figures(models, seconds)
+    print(table({**peers, "tidemill": ours}, "tidemill"))
+    for load in LOADS:
+        best = best_peer(load, peers)
+        if best is not None:
+            times = ours[load].requests_per_s / best[1].requests_per_s
+            print(f"{load}: {times:.2f} times the best peer, {best[0]}")
+    for name, reason in refused.items():
+        print(f"{name} is not in the table: {reason}")
+    failures = broken(ours, peers)
+    for failure in failures:
+        print(f"NOT KEPT {failure}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    options = parsed(sys.argv[1:], __doc__, seconds=10)
+    sys.exit(main(options.peers, options.seconds))
