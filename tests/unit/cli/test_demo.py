@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from tidemill.commands.demo import refuse_used
 from tidemill.demo.checks import check_all
 from tidemill.demo.clients import Answers
 from tidemill.demo.story import WAVES, changes, cut_waves
 from tidemill.observation import Observation
 from tidemill.reports import plot_rounds, rounds_table
 from tidemill.sources.raw_sample import RawSample
+from tidemill_contracts.errors import Conflict
 from tidemill_contracts.manifest import Labels
 from tidemill_registry.records import PoolCounts, RoundRecord, SampleCounts, TestRun, VersionRecord
 
@@ -81,6 +83,20 @@ def holds(seen: Observation = WELL, **changed: Any) -> bool:
 
 def test_what_really_happened_passes() -> None:
     assert holds()
+    assert holds(restarts=None)
+
+
+def test_where_nobody_counts_restarts_nothing_is_claimed_of_them() -> None:
+    answers = Answers(by_version=Counter({1: 50, 2: 70}))
+
+    checks = check_all(WELL, answers, published=5000, answering=2, restarts=None)
+
+    assert not [check for check in checks if "started again" in check.claim]
+
+
+def test_a_platform_that_knows_digits_already_is_refused() -> None:
+    with pytest.raises(Conflict, match="5,000 samples of digits already"):
+        refuse_used(WELL)
 
 
 @pytest.mark.parametrize(
