@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -9,8 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tidemill_chassis import lifecycle, logs, retry, worker
-from tidemill_chassis.adapters import open_bus, open_store
+from tidemill_chassis import lifecycle, logs, retry
+from tidemill_chassis.adapters import open_bus, open_store, open_token_verifier
 from tidemill_chassis.health import HealthServer
 from tidemill_contracts.bus import Bus
 from tidemill_contracts.errors import InvalidInput, Unavailable
@@ -18,6 +19,7 @@ from tidemill_contracts.model_spec import load_specs
 from tidemill_contracts.objects import ObjectStore
 from tidemill_registry import Registry, migrate
 
+from tidemill_trainer import ways
 from tidemill_trainer.datasets import Learner, datasets_of
 from tidemill_trainer.lease import LeaseKeeper
 from tidemill_trainer.model_trainer import ModelTrainer
@@ -34,10 +36,13 @@ log = logs.get_logger(__name__)
 
 def main() -> None:
     """Train until SIGTERM. Exit code 2: a setting is wrong. 1: a neighbour did not answer at the start."""
+    parser = argparse.ArgumentParser(prog="tidemill-trainer", description="Trains on what is new.")
+    parser.add_argument("--once", action="store_true", help="do everything that is due now, then end")
+    once = bool(parser.parse_args().once)
     try:
         settings = from_env(os.environ)
         logs.configure("trainer", settings.log_level)
-        run(settings)
+        run(settings, once=once)
     except (InvalidInput, ValueError) as error:
         print(f"tidemill-trainer: {error}", file=sys.stderr)  # noqa: T201  (logs may not be configured)
         sys.exit(2)
@@ -46,8 +51,8 @@ def main() -> None:
         sys.exit(1)
 
 
-def run(settings: Settings) -> None:
-    """Compose the trainer and work until a signal.
+def run(settings: Settings, *, once: bool = False) -> None:
+    """Compose the trainer and work until a signal, or once.
 
     Raises:
         InvalidInput: a setting or a model's YAML is wrong.
@@ -76,18 +81,33 @@ def run(settings: Settings) -> None:
             clock=_now,
             stop=stop,
         )
-        subscription = retry.call(
-            lambda: bus.subscribe(TOPIC, SUBSCRIPTION), attempts_max=START_ATTEMPTS_MAX, sleep=stop.wait
-        )
+        work = _way_in(settings, bus, stop, readiness, once=once)
         readiness.checks = {"bus": bus.ping, "store": store.ping, "database": registry.ping}
         log.info("trainer_started", models=sorted(specs))
         try:
-            worker.run(subscription, trainer.handle, stop=stop, idle=trainer.idle)
+            work(trainer)
         finally:
             trainer.release()
             registry.close()
             bus.close()
             log.info("trainer_stopped")
+
+
+def _way_in(
+    settings: Settings, bus: Bus, stop: lifecycle.Stop, readiness: Readiness, *, once: bool
+) -> Callable[[Trainer], None]:
+    """How the trainer will work, as the settings and the command line say; raises as `run` does."""
+    push = settings.push
+    if push is not None and not once:
+        verify = open_token_verifier(push)
+        return lambda trainer: ways.run_pushed(
+            trainer, bus, stop, bind=push.bind, ready=readiness.check, verify=verify
+        )
+    subscription = retry.call(
+        lambda: bus.subscribe(TOPIC, SUBSCRIPTION), attempts_max=START_ATTEMPTS_MAX, sleep=stop.wait
+    )
+    pull = ways.run_once if once else ways.run_pulling
+    return lambda trainer: pull(trainer, subscription, stop)
 
 
 class Readiness:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidemill_chassis.push_access import PushSettings
 from tidemill_chassis.settings import Address, Environment
 
 
@@ -17,6 +18,7 @@ class Settings:
     models: folder with one YAML per model.
     reconcile_s: seconds between two looks at the whole store.
     lease_s: how long a model stays reserved for a trainer that died.
+    push: None when batches' events are pulled.
     work: scratch folder; it also holds what a round needs to go on after a crash.
     """
 
@@ -28,6 +30,7 @@ class Settings:
     reconcile_s: float
     lease_s: float
     work: Path
+    push: PushSettings | None
     log_level: str
 
 
@@ -47,5 +50,6 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         reconcile_s=env.seconds("TIDEMILL_TRAINER_RECONCILE_S", 30.0, minimum=0.1),
         lease_s=env.seconds("TIDEMILL_TRAINER_LEASE_S", 15.0, minimum=0.5, maximum=3600.0),
         work=env.path("TIDEMILL_TRAINER_WORK", f"{tempfile.gettempdir()}/tidemill-trainer"),
+        push=PushSettings.from_env(env, "TIDEMILL_TRAINER_PUSH_BIND"),
         log_level=env.text("TIDEMILL_LOG_LEVEL", "info"),
     )

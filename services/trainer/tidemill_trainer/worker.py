@@ -55,7 +55,11 @@ class Trainer:
         register_batch(delivery, registry=self._registry, now=self._clock())
 
     def idle(self) -> None:
-        """Reconcile if it is time, index what waits, then one step for every model.
+        """`advance`, for a loop that calls again anyhow."""
+        self.advance()
+
+    def advance(self) -> bool:
+        """Reconcile if it is time, index what waits, then one step for every model; say if any did something.
 
         Raises:
             Unavailable: something did not answer; call again.
@@ -63,13 +67,15 @@ class Trainer:
         self._reconcile_if_due()
         for dataset in self._datasets.values():
             self._index(dataset)
+        advanced = False
         for model in self._models:
             if self._stop.is_set():
-                return
+                break
             try:
-                model.advance()
+                advanced = model.advance() or advanced
             except Interrupted:
-                return
+                break
+        return advanced
 
     def release(self) -> None:
         """Leave every model to another trainer."""
