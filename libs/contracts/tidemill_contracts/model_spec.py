@@ -66,18 +66,59 @@ class TrainingSpec(_Part):
 
 
 class GateSpec(_Part):
-    """A challenger is let through if its metric is at least `gain_min` better than the champion's."""
+    """When a challenger is let through.
+
+    gain_min: how much better than the champion's its metric must be.
+    significance: largest one-sided p-value of the paired test; 1 lets every gain through.
+    class_floor: share of every class that must be right; class_drop_max: how far a class may fall below the
+        champion's; both of classes with `class_samples_min` validation samples.
+    agreement_min: share of its skill beyond chance that the champion must keep on a round's new samples;
+        below it their labels are taken for shuffled. 0 believes every label.
+    control_every: every so many rounds a cold start is trained beside the warm one; the better one on the
+        tuning samples is the challenger. 0: never.
+    """
 
     metric: Literal["accuracy"] = "accuracy"
     gain_min: Annotated[float, Field(ge=0, le=1)] = 0.001
+    significance: Annotated[float, Field(gt=0, le=1)] = 0.2
+    class_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    class_drop_max: Annotated[float, Field(ge=0, le=1)] = 0.15
+    class_samples_min: Annotated[int, Field(ge=1)] = 20
+    agreement_min: Annotated[float, Field(ge=0, le=1)] = 0.5
+    control_every: Annotated[int, Field(ge=0)] = 10
 
 
 class RetrySpec(_Part):
-    """When ignored samples are regrouped and tried again, and how often each may be."""
+    """When ignored samples are regrouped and tried again, and how often each may be.
+
+    every_s: rest before the first retry; `widening` times longer after each that did not help, at most
+        `every_s_max`, and back to `every_s` when one did.
+    attempts_max: the budget of each sample; a sample that used it up is exhausted.
+    groupings: how samples are chosen, in turn. stratified: the same share of every label. k_fold: one of
+        `folds` parts by chance. loss_ranked: those that the champion has the least trouble with.
+    """
 
     every_s: Annotated[float, Field(gt=0)] = 3600.0
+    every_s_max: Annotated[float, Field(gt=0)] = 7 * 86400.0
+    widening: Annotated[float, Field(ge=1, le=100)] = 2.0
     samples_min: Annotated[int, Field(ge=1)] = 200
     attempts_max: Annotated[int, Field(ge=1)] = 3
+    groupings: Annotated[
+        tuple[Literal["stratified", "k_fold", "loss_ranked"], ...], Field(min_length=1, max_length=12)
+    ] = ("stratified", "loss_ranked", "k_fold")
+    folds: Annotated[int, Field(ge=2, le=100)] = 3
+
+
+class DriftSpec(_Part):
+    """How far inputs and predictions may move from training's, by the population stability index.
+
+    warn_at: above it a warning is logged. wake_at: above it a round opens with whatever waits.
+    samples_min: below so many test samples nothing is measured.
+    """
+
+    warn_at: Annotated[float, Field(gt=0)] = 0.2
+    wake_at: Annotated[float, Field(gt=0)] = 0.5
+    samples_min: Annotated[int, Field(ge=1)] = 100
 
 
 class TestSpec(_Part):
@@ -109,6 +150,7 @@ class ModelSpec(_Part):
     gate: GateSpec = GateSpec()
     retry: RetrySpec = RetrySpec()
     test: TestSpec = TestSpec()
+    drift: DriftSpec = DriftSpec()
     serving: ServingSpec = ServingSpec()
 
     @model_validator(mode="after")

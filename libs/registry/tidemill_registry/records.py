@@ -9,6 +9,7 @@ from typing import Literal
 Role = Literal["train", "validation", "test"]
 Part = Literal["train", "rehearsal", "validation"]
 RoundKind = Literal["new", "retry"]
+Grouping = Literal["stratified", "k_fold", "loss_ranked"]
 RoundStatus = Literal["open", "publishing", "promoted", "ignored", "failed"]
 
 
@@ -90,6 +91,7 @@ class RoundRecord:
     validation_count: validation samples, all so far.
     decided_at: when the gate let the challenger through; closed_at: when the round was over.
     reason: of the decision, in one sentence.
+    grouping: how a retry's samples were chosen.
     """
 
     id: str
@@ -117,6 +119,7 @@ class RoundRecord:
     reason: str | None = None
     seconds: float | None = None
     cpu_seconds: float | None = None
+    grouping: Grouping | None = None
 
 
 @dataclass(frozen=True)

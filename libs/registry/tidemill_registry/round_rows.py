@@ -38,7 +38,12 @@ def open_round(sql: Connection, round_: RoundRecord, dataset: str, parts: Mappin
         [{"round_id": round_.id, "object": name, "sample_count": n} for name, n in sorted(by_object.items())],
     )
     key = {"round_id": round_.id, "dataset": dataset}
-    rows = [{**key, "sample_id": each, "part": part} for part, ids in parts.items() for each in ids]
+    labels = {row.sample_id: row.label for row in chosen}
+    rows = [
+        {**key, "sample_id": each, "part": part, "label": labels.get(each)}
+        for part, ids in parts.items()
+        for each in ids
+    ]
     insert_or_ignore(sql, round_samples, rows)
     claim_samples(sql, round_, dataset, [*parts.get("train", []), *parts.get("validation", [])])
 
@@ -53,7 +58,7 @@ def read_snapshot(sql: Connection, round_: RoundRecord) -> Snapshot:
             samples.c.object,
             samples.c.message_position,
             samples.c.sample_position,
-            samples.c.label,
+            func.coalesce(round_samples.c.label, samples.c.label),
             samples.c.role,
             samples.c.digest,
         )
@@ -74,6 +79,25 @@ def read_snapshot(sql: Connection, round_: RoundRecord) -> Snapshot:
     for part, *row in sql.execute(query):
         snapshot[part].append(SampleRow(*row))
     return snapshot
+
+
+def own_ids(sql: Connection, round_id: str, part: Part) -> set[str]:
+    """Ids that this round itself brought into the part."""
+    query = select(round_samples.c.sample_id).where(
+        round_samples.c.round_id == round_id, round_samples.c.part == part
+    )
+    return set(sql.scalars(query))
+
+
+def objects_of_round(sql: Connection, round_id: str) -> dict[str, str]:
+    """The digests of the objects that a round's own samples lie in, by name."""
+    query = (
+        select(objects.c.name, objects.c.sha256)
+        .join(round_objects, round_objects.c.object == objects.c.name)
+        .where(round_objects.c.round_id == round_id)
+        .order_by(objects.c.name)
+    )
+    return {name: sha256 or "" for name, sha256 in sql.execute(query)}
 
 
 def count_validation(sql: Connection, model: str) -> int:

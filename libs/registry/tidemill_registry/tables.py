@@ -92,6 +92,7 @@ rounds = Table(
     Column("model", _NAME, nullable=False),
     Column("number", Integer, nullable=False),
     Column("kind", String(16), nullable=False, comment="new or retry"),
+    Column("grouping", String(16), comment="of a retry: stratified, k_fold or loss_ranked"),
     Column("status", String(16), nullable=False, comment="open, publishing, promoted, ignored or failed"),
     Column("phase", String(32), nullable=False, comment="what an open round is doing"),
     Column("epoch", Integer, nullable=False, default=0),
@@ -131,6 +132,7 @@ round_samples = Table(
     Column("sample_id", _SAMPLE_ID, primary_key=True),
     Column("dataset", _NAME, nullable=False),
     Column("part", String(16), nullable=False, comment="train, rehearsal or validation (new in this round)"),
+    Column("label", sorted_text(128), comment="when the round opened; null: as in samples"),
     ForeignKeyConstraint(["dataset", "sample_id"], ["samples.dataset", "samples.sample_id"]),
     Index(None, "dataset", "sample_id"),
 )
@@ -144,6 +146,7 @@ sample_uses = Table(
     Column("state", String(16), nullable=False, comment="open, used, ignored or exhausted"),
     Column("round_id", String(128), ForeignKey("rounds.id"), nullable=False, comment="the latest"),
     Column("attempts", Integer, nullable=False, default=0, comment="retries that did not help"),
+    Column("loss", Float, comment="of the champion on it, when it was ignored"),
     ForeignKeyConstraint(["dataset", "sample_id"], ["samples.dataset", "samples.sample_id"]),
     Index(None, "model", "state"),
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, bindparam, case, select, update
 
 from tidemill_registry.records import RoundRecord
 from tidemill_registry.statements import in_chunks, insert_or_ignore
@@ -47,4 +47,18 @@ def settle_samples(sql: Connection, round_: RoundRecord, *, promoted: bool, atte
         state = case((attempts >= attempts_max, "exhausted"), else_="ignored")
         unhelpful = update(sample_uses).where(*mine, sample_uses.c.sample_id.in_(trained))
         sql.execute(unhelpful.values(state=state, attempts=attempts))
-    sql.execute(update(sample_uses).where(*mine).values(state="used"))
+        sql.execute(update(sample_uses).where(*mine).values(state="used"))
+        return
+    # A round that a person forced through after its end has its samples among the ignored.
+    helped = (sample_uses.c.model == round_.model, sample_uses.c.round_id == round_.id)
+    sql.execute(update(sample_uses).where(*helped).values(state="used"))
+
+
+def rank_samples(sql: Connection, round_: RoundRecord, losses: Mapping[str, float]) -> None:
+    """Note how much trouble the champion had with each ignored sample of the round."""
+    if not losses:
+        return
+    mine = (sample_uses.c.model == round_.model, sample_uses.c.round_id == round_.id)
+    statement = update(sample_uses).where(*mine, sample_uses.c.sample_id == bindparam("which"))
+    rows = [{"which": each, "measured": loss} for each, loss in losses.items()]
+    sql.execute(statement.values(loss=bindparam("measured")), rows)

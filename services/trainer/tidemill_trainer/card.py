@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from tidemill_contracts.manifest import ModelCard
 from tidemill_contracts.model_spec import ModelSpec
 from tidemill_registry.records import RoundRecord
 
-from tidemill_trainer.recipes.recipe import Score, Weights
+from tidemill_trainer.recipes.recipe import Weights
 from tidemill_trainer.weights import weights_digest
 
 _PACKAGES = ("tidemill-trainer", "tensorflow-cpu", "tensorflow", "keras", "numpy")
@@ -23,11 +26,14 @@ def make_card(
     *,
     number: int,
     created_at: datetime,
-    challenger: Score,
-    champion: Score | None,
-    decision: str,
+    numbers: Mapping[str, Any],
+    objects: Mapping[str, str],
 ) -> ModelCard:
-    """What the version `number` is, from the round that made it."""
+    """What the version `number` is, from the round that made it.
+
+    numbers: the gate's. objects: digests by name of those that the round's own samples lie in.
+    """
+    snapshot = "".join(f"{name}\t{digest}\n" for name, digest in sorted(objects.items()))
     return ModelCard(
         model=spec.name,
         version=number,
@@ -40,9 +46,9 @@ def make_card(
         labels=spec.labels,
         train_samples=round_.train_count + round_.rehearsal_count,
         validation_samples=round_.validation_count,
-        metrics=challenger.measures,
-        champion_metrics=champion.measures if champion else None,
-        decision=decision,
+        metrics=_metrics(round_.challenger_accuracy, round_.challenger_loss) or {},
+        champion_metrics=_metrics(round_.champion_accuracy, round_.champion_loss),
+        decision=round_.reason or "",
         seed=round_.seed,
         environment=_environment(),
         further={
@@ -50,8 +56,16 @@ def make_card(
             "round_kind": round_.kind,
             "rehearsal_samples": round_.rehearsal_count,
             "weights_sha256": weights_digest(weights),
+            "snapshot_sha256": hashlib.sha256(snapshot.encode()).hexdigest(),
+            "objects": dict(objects),
+            "gate": dict(numbers),
+            "reproduce": f"tidemill reproduce {round_.id}",
         },
     )
+
+
+def _metrics(accuracy: float | None, loss: float | None) -> dict[str, float] | None:
+    return None if accuracy is None or loss is None else {"accuracy": accuracy, "loss": loss}
 
 
 def _environment() -> dict[str, str]:

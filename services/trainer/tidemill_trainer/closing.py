@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tidemill_chassis.logs import get_logger
 from tidemill_registry.records import RoundRecord, RoundStatus, VersionRecord
 from tidemill_registry.round_rows import change_round
-from tidemill_registry.uses import settle_samples
+from tidemill_registry.uses import rank_samples, settle_samples
 from tidemill_registry.version_rows import add_version
 
 from tidemill_trainer.training_state import forget_states
@@ -22,11 +23,13 @@ def close_round(
     status: RoundStatus,
     *,
     version: VersionRecord | None = None,
+    losses: Mapping[str, float] | None = None,
     **values: Any,
 ) -> RoundRecord:
     """The round, closed. Again the same: nothing is counted twice, for its samples are settled once.
 
     version: what was published, when the round was promoted.
+    losses: the champion's on the samples, by id, when the round was not.
     values: further columns of the round.
 
     Raises:
@@ -40,6 +43,7 @@ def close_round(
                 add_version(sql, version)
             attempts_max = bench.spec.retry.attempts_max
             settle_samples(sql, round_, promoted=status == "promoted", attempts_max=attempts_max)
+            rank_samples(sql, round_, losses or {})
             ended = {"status": status, "phase": "closed", "closed_at": bench.clock()}
             return change_round(sql, round_.id, **ended, **values)
 

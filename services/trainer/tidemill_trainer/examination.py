@@ -33,7 +33,9 @@ def examine_if_due(bench: Workbench, champion: Champion | None) -> TestRun | Non
         rows = samples_for_test(sql, spec.dataset, spec.labels)
         objects = get_objects(sql, {row.object for row in rows})
     try:
-        examples = load_examples(bench.learner, bench.store, rows, objects, step=bench.step)
+        examples = load_examples(
+            bench.learner, bench.store, rows, objects, step=bench.step, scratch=bench.work
+        )
     except CorruptObject as error:
         log.error("object_quarantined", error=error, object=error.name)
         with bench.lease.write() as sql:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tidemill_contracts.errors import Corrupt, InvalidInput, NotFound
 from tidemill_contracts.objects import ObjectStore
 from tidemill_contracts.samples import Sample
@@ -16,6 +21,11 @@ from tidemill_registry.records import SampleRow, StoredObject
 from tidemill_trainer.contents import read_event
 from tidemill_trainer.datasets import Learner
 from tidemill_trainer.recipes.recipe import Examples
+
+IN_MEMORY_BYTES_MAX = 32 * 1024 * 1024
+"""Of one part of a round; larger ones are streamed into a file and mapped."""
+READ_AT_ONCE = 1024
+"""Samples decoded at once."""
 
 
 class CorruptObject(Corrupt):
@@ -52,20 +62,38 @@ def load_examples(
     objects: Mapping[str, StoredObject],
     *,
     step: Callable[[], None],
+    scratch: Path,
 ) -> Examples:
     """The rows as examples, in their order.
 
+    One object is in memory at a time. Inputs of more than IN_MEMORY_BYTES_MAX lie in an unnamed file in the
+    folder `scratch`, from which training takes a batch at a time.
+
     step: called before every object; raises to stop. Otherwise raises as `read_samples` does.
     """
-    places: list[int] = []
-    parts = [learner.recipe.read([])]
-    for where, samples in read_samples(store, rows, objects):
+    inputs: npt.NDArray[Any] | None = None
+    for places, samples in read_samples(store, rows, objects):
         step()
-        places.extend(where)
-        parts.append(learner.recipe.read(samples))
-    # Position `k` of the inputs as read belongs to row `places[k]`; the inverse brings them into order.
-    inputs = np.concatenate(parts)[np.argsort(np.array(places, np.int64))]
+        for start in range(0, len(samples), READ_AT_ONCE):
+            read = learner.recipe.read(samples[start : start + READ_AT_ONCE])
+            if inputs is None:
+                inputs = _room(len(rows), read, scratch)
+            inputs[places[start : start + READ_AT_ONCE]] = read
+    if inputs is None:
+        inputs = learner.recipe.read([])
     return Examples(inputs, learner.recipe.targets([row.label for row in rows]))
+
+
+def _room(count: int, first: npt.NDArray[Any], scratch: Path) -> npt.NDArray[Any]:
+    """A place for `count` inputs like those of `first`: in memory, or in a file that vanishes with it."""
+    shape = (count, *first.shape[1:])
+    size = math.prod(shape) * first.dtype.itemsize
+    if first.dtype.hasobject or size <= IN_MEMORY_BYTES_MAX:
+        return np.empty(shape, first.dtype)
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        # The map holds the file; its name is gone already, so that a killed process leaves nothing behind.
+        return np.memmap(file, first.dtype, "w+", shape=shape)
 
 
 def _position(row: SampleRow) -> tuple[int, int]:

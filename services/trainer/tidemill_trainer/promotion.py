@@ -12,15 +12,17 @@ from pathlib import Path
 from tidemill_chassis.logs import get_logger
 from tidemill_contracts import golden
 from tidemill_contracts.errors import Conflict, Corrupt
-from tidemill_contracts.layout import MODEL_CARD
+from tidemill_contracts.layout import MODEL_CARD, MODEL_PAGE
 from tidemill_contracts.manifest import Manifest, dump_document
 from tidemill_registry.batches import get_objects
+from tidemill_registry.decision_rows import read_decisions
 from tidemill_registry.records import RoundRecord, SampleRow, VersionRecord
-from tidemill_registry.round_rows import change_round
+from tidemill_registry.round_rows import change_round, objects_of_round
 from tidemill_registry.version_rows import last_version
 
 from tidemill_trainer import weights as weights_file
 from tidemill_trainer.card import make_card
+from tidemill_trainer.card_page import card_page
 from tidemill_trainer.closing import close_round
 from tidemill_trainer.examples import read_samples
 from tidemill_trainer.publication import (
@@ -31,7 +33,7 @@ from tidemill_trainer.publication import (
     read_folder,
     write_version,
 )
-from tidemill_trainer.recipes.recipe import Score, Weights
+from tidemill_trainer.recipes.recipe import Weights
 from tidemill_trainer.workbench import Workbench
 
 GOLDEN_SAMPLES = 8
@@ -44,8 +46,6 @@ def promote(
     bench: Workbench,
     round_: RoundRecord,
     weights: Weights,
-    challenger: Score,
-    champion: Score | None,
     validation: Sequence[SampleRow],
 ) -> RoundRecord:
     """Publish the weights as a new version and close the round.
@@ -55,19 +55,22 @@ def promote(
     """
     round_ = bench.outlast(lambda: _reserve(bench, round_))
     publication = _publication(round_)
+    with bench.registry.read() as sql:
+        decision = read_decisions(sql, round_.model).get(round_.id)
+        objects = objects_of_round(sql, round_.id)
     card = make_card(
         bench.spec,
         round_,
         weights,
         number=publication.version,
         created_at=publication.created_at,
-        challenger=challenger,
-        champion=champion,
-        decision=round_.reason or "",
+        numbers=decision.numbers if decision else {},
+        objects=objects,
     )
     files = {
         **_export(bench, weights),
         MODEL_CARD: dump_document(card),
+        MODEL_PAGE: card_page(card),
         weights_file.PATH: weights_file.dump_weights(weights),
         golden.PATH: _golden(bench, weights, validation[:GOLDEN_SAMPLES]),
     }

@@ -5,42 +5,38 @@ Whatever happens on the way, the round can be run again from its snapshot, with 
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from tidemill_chassis.logs import get_logger
 from tidemill_contracts.errors import Conflict, Corrupt, TidemillError, Unavailable
-from tidemill_registry.batches import get_objects, quarantine
-from tidemill_registry.records import RoundRecord, SampleRow
-from tidemill_registry.round_rows import Snapshot, change_round, read_snapshot
+from tidemill_registry.batches import quarantine
+from tidemill_registry.decision_rows import (
+    DecisionRecord,
+    Wish,
+    answer_wish,
+    ruling,
+    write_decision,
+)
+from tidemill_registry.records import RoundRecord
+from tidemill_registry.round_rows import change_round, read_snapshot
 
+from tidemill_trainer.challengers import keep_challenger
 from tidemill_trainer.champion import Champion, load_champion
 from tidemill_trainer.closing import close_round
-from tidemill_trainer.examples import CorruptObject, load_examples
-from tidemill_trainer.gate import Decision, decide
+from tidemill_trainer.examples import CorruptObject
+from tidemill_trainer.gate import Decision, Evidence, decide
 from tidemill_trainer.promotion import finish_promotion, promote
-from tidemill_trainer.recipes.recipe import Examples, Score, State, Weights
-from tidemill_trainer.roles import tunes
-from tidemill_trainer.selection import obstacle
-from tidemill_trainer.training_state import TrainingState
+from tidemill_trainer.round_log import write_round_log
+from tidemill_trainer.training import Material, gather, measure, train
 from tidemill_trainer.workbench import Interrupted, Workbench
 
 STARTS_MAX = 20
 """A round that was begun this often without an end, because it takes the process down, is given up."""
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What training gave, and what the gate says to it."""
-
-    weights: Weights
-    challenger: Score
-    champion: Score | None
-    decision: Decision
 
 
 def run_round(bench: Workbench, round_: RoundRecord) -> RoundRecord:
@@ -80,20 +76,75 @@ def _run(bench: Workbench, round_: RoundRecord) -> RoundRecord:
     champion = _champion_of(bench, round_)
     with bench.registry.read() as sql:
         snapshot = read_snapshot(sql, round_)
-    outcome = _train(bench, round_, snapshot, champion)
-    scores: dict[str, Any] = {
-        "challenger_accuracy": outcome.challenger.accuracy,
-        "challenger_loss": outcome.challenger.loss,
-        "champion_accuracy": outcome.champion.accuracy if outcome.champion else None,
-        "champion_loss": outcome.champion.loss if outcome.champion else None,
-        "reason": outcome.decision.reason,
-        **clock.read(),
-    }
-    if not outcome.decision.promote:
-        return close_round(bench, round_, "ignored", **scores)
-    round_ = note(bench, round_, **scores)
-    golden = snapshot["validation"]
-    return promote(bench, round_, outcome.weights, outcome.challenger, outcome.champion, golden)
+    material = gather(bench, snapshot)
+    note(bench, round_, phase="training")
+    weights, told, epochs = train(bench, round_, material, champion)
+    note(bench, round_, phase="evaluating")
+    evidence = measure(bench, round_, material, weights, champion)
+    decision = decide(evidence, bench.spec.gate)
+    decision = replace(decision, numbers={**decision.numbers, **told})
+    write_round_log(bench, round_, epochs, evidence)
+    round_, decision = _write_down(bench, round_, evidence, decision, clock.read())
+    if not decision.promote:
+        keep_challenger(bench, round_, weights)
+        losses = _losses(bench, material, champion)
+        return close_round(bench, round_, "ignored", losses=losses)
+    return promote(bench, round_, weights, snapshot["validation"])
+
+
+def overrule(decision: Decision, wish: Wish | None) -> Decision:
+    """The decision after a person has spoken; what is no model is forced through by nobody."""
+    if wish is None or (wish.action == "force" and decision.flawed):
+        return decision
+    said = f"{wish.by} {'forced' if wish.action == 'force' else 'vetoed'} it: {wish.why}"
+    reason = f"{said} (the gate said: {decision.reason})"
+    return replace(decision, promote=wish.action == "force", reason=reason)
+
+
+def _write_down(
+    bench: Workbench, round_: RoundRecord, evidence: Evidence, decision: Decision, spent: dict[str, float]
+) -> tuple[RoundRecord, Decision]:
+    """The round with its scores, and the decision after a person's word, in one transaction with it."""
+    champion = evidence.champion
+
+    def write() -> tuple[RoundRecord, Decision]:
+        with bench.lease.write() as sql:
+            wish = ruling(sql, round_.model, round_.id)
+            final = overrule(decision, wish)
+            now = bench.clock()
+            wish_id = wish.id if wish else None
+            write_decision(
+                sql, DecisionRecord(round_.id, now, final.promote, final.reason, final.numbers, wish_id)
+            )
+            if wish is not None:
+                answer_wish(sql, wish, final.reason, now=now)
+            changed = change_round(
+                sql,
+                round_.id,
+                challenger_accuracy=_number(evidence.challenger.accuracy),
+                challenger_loss=_number(evidence.challenger.loss),
+                champion_accuracy=champion.accuracy if champion else None,
+                champion_loss=champion.loss if champion else None,
+                reason=final.reason,
+                **spent,
+            )
+            return changed, final
+
+    return bench.outlast(write)
+
+
+def _number(value: float) -> float | None:
+    """None for what is no number: PostgreSQL and JSON do not agree on it."""
+    return value if math.isfinite(value) else None
+
+
+def _losses(bench: Workbench, material: Material, champion: Champion | None) -> dict[str, float]:
+    """By sample, how much trouble the champion has with it: what a retry may rank by."""
+    if champion is None or "loss_ranked" not in bench.spec.retry.groupings:
+        return {}
+    found = bench.learner.recipe.score(champion.weights, material.fit).losses
+    ids = [row.sample_id for row in material.fit_rows]
+    return {each: float(loss) for each, loss in zip(ids, found, strict=True) if math.isfinite(loss)}
 
 
 def note(bench: Workbench, round_: RoundRecord, **values: Any) -> RoundRecord:
@@ -114,78 +165,6 @@ def _champion_of(bench: Workbench, round_: RoundRecord) -> Champion | None:
     if champion is None:
         raise Corrupt(f"version {round_.champion_version} no longer fits the model's YAML")
     return champion
-
-
-def _train(bench: Workbench, round_: RoundRecord, snapshot: Snapshot, champion: Champion | None) -> Outcome:
-    train_rows = sorted([*snapshot["train"], *snapshot["rehearsal"]], key=lambda row: row.sample_id)
-    validation_rows = snapshot["validation"]
-    labels = [row.label for row in train_rows]
-    blocked_by = obstacle(train_labels=labels, validation_count=len(validation_rows))
-    if blocked_by is not None:
-        raise Corrupt(f"of the round's samples too few are left: {blocked_by}")
-    with bench.registry.read() as sql:
-        objects = get_objects(sql, {row.object for row in [*train_rows, *validation_rows]})
-    fit_rows, tuning_rows = _part_tuning(train_rows, bench.spec.training.tuning_percent)
-    train = load_examples(bench.learner, bench.store, fit_rows, objects, step=bench.step)
-    tuning = load_examples(bench.learner, bench.store, tuning_rows, objects, step=bench.step)
-    validation = load_examples(bench.learner, bench.store, validation_rows, objects, step=bench.step)
-
-    recipe = bench.learner.recipe
-    note(bench, round_, phase="training")
-    start = champion.weights if champion else None
-    watch = _RoundWatch(bench, round_, TrainingState(bench.work, bench.spec, round_, train_rows))
-    weights = recipe.train(start, train, tuning, seed=round_.seed, watch=watch)
-    note(bench, round_, phase="evaluating")
-    challenger = recipe.score(weights, validation)
-    defender = recipe.score(champion.weights, validation) if champion else None
-    decision = decide(
-        challenger=challenger,
-        champion=defender,
-        sample_count=len(validation),
-        majority_share=_majority_share(validation),
-        gain_min=bench.spec.gate.gain_min,
-    )
-    return Outcome(weights, challenger, defender, decision)
-
-
-def _majority_share(examples: Examples) -> float:
-    return float(max((examples.targets == target).mean() for target in set(examples.targets.tolist())))
-
-
-def _part_tuning(rows: Sequence[SampleRow], percent: int) -> tuple[list[SampleRow], list[SampleRow]]:
-    """The rows to train on, and those that choose the epoch; neither is empty if there are two rows."""
-    tuning = [row for row in rows if tunes(row.digest, tuning_percent=percent)]
-    if not tuning or len(tuning) == len(rows):
-        tuning = [min(rows, key=lambda row: row.digest)]
-    chosen = {row.sample_id for row in tuning}
-    return [row for row in rows if row.sample_id not in chosen] or list(rows), tuning
-
-
-class _RoundWatch:
-    """Stops training when it should stop, writes down every epoch, keeps what is needed to go on."""
-
-    def __init__(self, bench: Workbench, round_: RoundRecord, state: TrainingState) -> None:
-        self._bench = bench
-        self._round = round_
-        self._state = state
-
-    def step(self) -> None:
-        self._bench.step()
-
-    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
-        measures = {**tuning.measures, "train_loss": train_loss}
-        log.info("epoch_done", round_id=self._round.id, epoch=number, **measures)
-        try:
-            with self._bench.lease.write() as sql:
-                change_round(sql, self._round.id, epoch=number)
-        except Unavailable as error:
-            log.warning("progress_not_written", error=error, round_id=self._round.id)
-
-    def keep(self, state: State) -> None:
-        self._state.write(state)
-
-    def kept(self) -> State | None:
-        return self._state.read()
 
 
 class _Stopwatch:

@@ -26,8 +26,10 @@ class TrainingState:
     The name holds a digest of YAML and samples, so that the state of another training is never taken for it.
     """
 
-    def __init__(self, work: Path, spec: ModelSpec, round_: RoundRecord, train: Sequence[SampleRow]) -> None:
-        digest = hashlib.sha256(f"{spec.model_dump_json()}\n{round_.champion_version}\n".encode())
+    def __init__(
+        self, work: Path, spec: ModelSpec, round_: RoundRecord, train: Sequence[SampleRow], name: str
+    ) -> None:
+        digest = hashlib.sha256(f"{spec.model_dump_json()}\n{round_.champion_version}\n{name}\n".encode())
         for row in train:
             digest.update(f"{row.sample_id}\t{row.digest}\t{row.label}\n".encode())
         self._path = work / FOLDER / f"{round_.id}-{digest.hexdigest()[:16]}.npz"

@@ -278,8 +278,9 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
             "split": {"validation_percent": 30},
             "round": {"samples_min": 40, "samples_max": 200, "age_s_max": 60},
             "training": {"epochs_max": 5},
-            "retry": {"every_s": 100, "samples_min": 20, "attempts_max": 2},
+            "retry": {"every_s": 100, "samples_min": 20, "attempts_max": 2, "widening": 1},
             "test": {"every_s": 50},
+            "gate": {"significance": 1},
         }
         spec = ModelSpec.model_validate({**parts, **changes})
         folder = tmp_path / str(len(made))

@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from tidemill_trainer.gate import Decision, decide
+from tidemill_contracts.model_spec import GateSpec
+from tidemill_registry.records import SampleRow
+from tidemill_trainer.gate import Decision, Evidence, decide
+from tidemill_trainer.gate.guards import leaked, shuffled
+from tidemill_trainer.gate.significance import bootstrap_p, compare, mcnemar_p
 from tidemill_trainer.recipes.recipe import Score
 
 
 def score(accuracy: float, loss: float = 0.3, count: int = 1000) -> Score:
-    merits = np.full(count, accuracy)
-    return Score(merits, np.full(count, loss), np.zeros(count, np.int64))
-
-
-def gate(challenger: float, champion: float | None, *, gain_min: float = 0.01, count: int = 1000) -> Decision:
-    return decide(
-        challenger=score(challenger),
-        champion=None if champion is None else score(champion),
-        sample_count=count,
-        majority_share=0.5,
-        gain_min=gain_min,
+    """The first of `count` samples are right, the others wrong."""
+    merits = (
+        (np.arange(count) < round(accuracy * count)).astype(float) if accuracy == accuracy else [accuracy]
     )
+    return Score(np.array(merits), np.full(count, loss), np.zeros(count, np.int64))
+
+
+def halves(count: int) -> npt.NDArray[np.int64]:
+    return np.arange(count) % 2
+
+
+def gate(
+    challenger: float,
+    champion: float | None,
+    *,
+    gain_min: float = 0.01,
+    count: int = 1000,
+    significance: float = 1.0,
+    **further: Any,
+) -> Decision:
+    evidence = Evidence(
+        challenger=score(challenger, count=count),
+        champion=None if champion is None else score(champion, count=count),
+        targets=halves(count),
+        weights=[],
+        labels=("even", "odd"),
+        seed=1,
+    )
+    return decide(evidence, GateSpec(gain_min=gain_min, significance=significance, **further))
 
 
 @pytest.mark.parametrize(
@@ -49,13 +72,96 @@ def test_with_few_samples_a_first_version_must_beat_guessing_by_more() -> None:
 
 
 @pytest.mark.parametrize("measured", [(math.nan, 0.1), (0.9, math.nan), (0.9, math.inf)])
-def test_a_score_that_is_not_a_number_is_refused(measured: tuple[float, float]) -> None:
-    decision = decide(
-        challenger=score(*measured), champion=None, sample_count=9, majority_share=0.1, gain_min=0
-    )
+def test_a_score_that_is_not_a_number_is_refused_whoever_asks(measured: tuple[float, float]) -> None:
+    evidence = Evidence(score(*measured, count=10), None, halves(10), [], ("even", "odd"), 1)
+
+    decision = decide(evidence, GateSpec())
+
+    assert (decision.promote, decision.flawed) == (False, True)
+    assert "diverged" in decision.reason
+
+
+def test_weights_that_are_not_numbers_are_refused() -> None:
+    evidence = Evidence(score(1.0), None, halves(1000), [np.array([math.nan])], ("even", "odd"), 1)
+
+    assert decide(evidence, GateSpec()).flawed
+
+
+@pytest.mark.parametrize("targets", [np.zeros(0, np.int64), np.zeros(50, np.int64)])
+def test_an_empty_or_one_class_validation_decides_nothing(targets: npt.NDArray[np.int64]) -> None:
+    evidence = Evidence(score(1.0, count=50), None, targets, [], ("even", "odd"), 1)
+
+    assert decide(evidence, GateSpec()).flawed
+
+
+def test_a_gain_that_chance_gives_is_refused_with_its_probability() -> None:
+    decision = gate(0.92, 0.90, count=100, significance=0.2)
 
     assert not decision.promote
-    assert "diverged" in decision.reason
+    assert "p = 0.250 (exact McNemar): over 0.2" in decision.reason
+    assert (decision.numbers["gained"], decision.numbers["lost"]) == (2, 0)
+
+
+def test_the_same_gain_on_more_samples_is_no_chance() -> None:
+    assert gate(0.92, 0.90, count=1000, significance=0.01).promote
+
+
+def test_mcnemars_exact_p_is_the_binomials_tail() -> None:
+    assert mcnemar_p(0, 0) == 1.0
+    assert mcnemar_p(8, 2) == pytest.approx(56 / 1024)
+    assert mcnemar_p(6000, 5000) < 1e-9
+
+
+def test_merits_of_a_regression_are_bootstrapped_and_repeatable() -> None:
+    random = np.random.default_rng(3)
+    champion = random.normal(0.5, 0.1, 400)
+    better, same = champion + random.normal(0.05, 0.1, 400), champion + random.normal(0, 0.1, 400)
+
+    paired = compare(better, champion, seed=1)
+
+    assert paired.test == "paired bootstrap"
+    assert paired.p_value < 0.01 < bootstrap_p(same - champion, seed=1)
+    assert bootstrap_p(same - champion, seed=1) == bootstrap_p(same - champion, seed=1)
+
+
+def test_a_class_that_falls_stops_a_challenger_that_is_better_on_the_whole() -> None:
+    evidence = Evidence(
+        challenger=Score((np.arange(1000) % 2).astype(float), np.ones(1000), np.zeros(1000, np.int64)),
+        champion=Score((np.arange(1000) % 5 == 0).astype(float), np.ones(1000), np.zeros(1000, np.int64)),
+        targets=halves(1000),
+        weights=[],
+        labels=("even", "odd"),
+        seed=1,
+    )
+
+    decision = decide(evidence, GateSpec(significance=1))
+
+    assert not decision.promote
+    assert "class even fell from 0.200 to 0.000" in decision.reason
+    assert decide(evidence, GateSpec(significance=1, class_drop_max=0.3)).promote
+    assert decision.numbers["classes"]["odd"]["challenger"] == 1.0
+
+
+def test_a_class_below_the_floor_stops_a_challenger() -> None:
+    assert not gate(0.7, 0.6, class_floor=0.75).promote
+    assert gate(0.7, 0.6, class_floor=0.65).promote
+
+
+def test_labels_that_the_champion_agrees_with_by_chance_only_look_shuffled() -> None:
+    fine = shuffled(score(0.8), score(0.95), chance=0.1, agreement_min=0.5)
+    said = shuffled(score(0.12), score(0.95), chance=0.1, agreement_min=0.5)
+
+    assert fine is None
+    assert "12.0% of the new labels and with 95.0% of earlier ones" in (said or "")
+
+
+def test_a_content_on_both_sides_is_a_leak() -> None:
+    def row(digest: str, role: Any) -> SampleRow:
+        return SampleRow(digest, "object", 0, 0, "a", role, digest)
+
+    assert leaked([row("1", "train")], [row("2", "validation")]) is None
+    assert "both sides" in (leaked([row("1", "train")], [row("1", "validation")]) or "")
+    assert "role test" in (leaked([row("1", "test")], [row("2", "validation")]) or "")
 
 
 def test_the_reason_names_both_scores_and_the_samples() -> None:

@@ -113,7 +113,9 @@ def test_a_round_that_does_not_help_leaves_the_champion_and_its_samples_ignored(
 def test_a_second_round_trains_on_from_the_champion_with_older_samples_beside_the_new(
     make_world: Any, points: Points
 ) -> None:
-    world = make_world(gate={"gain_min": 0}, training={"epochs_max": 2, "rehearsal_ratio": 0.5})
+    world = make_world(
+        gate={"gain_min": 0, "significance": 1}, training={"epochs_max": 2, "rehearsal_ratio": 0.5}
+    )
     world.put(points(100))
     trainer = world.start()
     trainer.idle()
@@ -148,14 +150,14 @@ def test_ignored_samples_are_retried_after_a_rest_and_exhausted_in_the_end(
 
 
 def test_a_retry_that_helps_makes_the_samples_used(make_world: Any, points: Points) -> None:
-    world = make_world(gate={"gain_min": 0.0001}, training={"epochs_max": 1})
-    world.put(points(60))
+    world = make_world(gate={"gain_min": 0.0001, "significance": 1}, training={"epochs_max": 1})
+    world.put(points(60, seed=4))
     trainer = world.start()
     trainer.idle()
     world.recipe.blind = True
     world.put(points(100, seed=1))
     trainer.idle()
-    world.recipe.blind, world.recipe.epochs = False, 60
+    world.recipe.blind, world.recipe.epochs = False, 300
 
     world.pass_time(101)
     trainer.idle()
@@ -207,7 +209,7 @@ def test_no_test_sample_ever_trains_or_validates(world: Any, points: Points) -> 
 
 
 def test_no_validation_sample_ever_trains(make_world: Any, points: Points) -> None:
-    world = make_world(gate={"gain_min": 0})
+    world = make_world(gate={"gain_min": 0, "significance": 1})
     trainer = world.start()
     for number in range(4):
         world.put(points(60, seed=number))
@@ -246,7 +248,7 @@ def test_the_champion_is_tested_again_when_test_samples_come_but_not_too_often(
 
 
 def test_a_version_that_serving_refused_is_no_champion(make_world: Any, points: Points) -> None:
-    world = make_world(gate={"gain_min": 0})
+    world = make_world(gate={"gain_min": 0, "significance": 1})
     trainer = world.start()
     world.put(points(60))
     trainer.idle()
@@ -359,8 +361,9 @@ def test_a_store_that_is_down_for_a_moment_does_not_cost_a_second_training(
 
 def test_the_same_data_and_seed_give_the_same_decision_and_version(make_world: Any, points: Points) -> None:
     worlds = [make_world(), make_world()]
+    worlds[0].put(points(60))
+    worlds[1].store._objects = dict(worlds[0].store._objects)
     for world in worlds:
-        world.put(points(60))
         world.start().idle()
 
     first, second = (world.registry.rounds("points") for world in worlds)
