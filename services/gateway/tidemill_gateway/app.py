@@ -14,12 +14,15 @@ from tidemill_contracts.errors import NotFound, TidemillError, Unavailable
 from tidemill_contracts.objects import ObjectStore
 
 from tidemill_gateway.access import OPERATE, PREDICT, Access
+from tidemill_gateway.answer_cache import AnswerCache
 from tidemill_gateway.audit import Audit
+from tidemill_gateway.content_digests import ContentDigests
 from tidemill_gateway.dialects import tfserving
+from tidemill_gateway.dialects.rest import RestDialect
 from tidemill_gateway.front_routes import add_front_routes
 from tidemill_gateway.grpc_front import GrpcFront
 from tidemill_gateway.handlers import Plane
-from tidemill_gateway.metrics import BatchMetrics, ShadowMetrics
+from tidemill_gateway.metrics import BatchMetrics, ShadowMetrics, refused
 from tidemill_gateway.model_facts import ModelFacts
 from tidemill_gateway.plane.admission import Admission
 from tidemill_gateway.plane.batching import Batcher
@@ -28,15 +31,19 @@ from tidemill_gateway.plane.shadow import Shadows
 from tidemill_gateway.plane.signatures import SignatureCache, VersionInfo
 from tidemill_gateway.plane.version_book import VersionBook
 from tidemill_gateway.plane.versions import ModelView, Target
-from tidemill_gateway.predict_route import PATH, PredictRoute, retry_after
 from tidemill_gateway.prediction_log import PredictionLog
 from tidemill_gateway.rate_limits import RateLimits
+from tidemill_gateway.request_traces import RequestTraces
+from tidemill_gateway.rest_route import RestRoute, retry_after
 from tidemill_gateway.rollout_routes import add_rollout_routes
 from tidemill_gateway.routes import add_routes
+from tidemill_gateway.server.compression import Unreadable, deflate, inflate
 from tidemill_gateway.server.messages import Request, Response
 from tidemill_gateway.server.wsgi_bridge import WsgiBridge
 from tidemill_gateway.settings import Settings
 
+DIALECTS: tuple[RestDialect, ...] = (tfserving.DIALECT,)
+"""Every way to ask for a prediction over HTTP."""
 FLASK_THREADS = 4
 PLANE_THREADS = 4
 GRPC_GRACE_S = 5.0
@@ -58,6 +65,7 @@ class Gateway:
         bus: Bus | None,
         access: Access,
         rates: RateLimits | None = None,
+        traces: RequestTraces | None = None,
     ) -> None:
         self.limits = settings.http
         self.notice_s = settings.notice_s
@@ -65,6 +73,7 @@ class Gateway:
         self._store = store
         self._access = access
         self._rates = rates
+        self._traces = traces
         self._log = (
             PredictionLog(bus, percent=settings.log_percent, bytes_max=settings.log_bytes_max)
             if bus is not None
@@ -81,12 +90,35 @@ class Gateway:
         signatures = SignatureCache(self._client.version_info)
         self._book = VersionBook(self._client.statuses, self._store, signatures, self._executor)
         admission = Admission(settings.admission)
-        batcher = Batcher(self._client, admission, settings.batch, BatchMetrics(admission))
+        metrics = BatchMetrics(admission)
+        batcher = Batcher(self._client, admission, settings.batch, metrics, self._traces)
         self._batcher = batcher
         self._shadows = Shadows(batcher, signatures, ShadowMetrics())
-        plane = Plane(self._book, signatures, batcher, self._shadows, self._executor, settings.batch.rows_max)
-        self._predict = PredictRoute(plane, request_s_max=settings.request_s_max, prediction_log=self._log)
-        self._bridge = WsgiBridge(self._make_flask(loop, signatures), threads=FLASK_THREADS)
+        facts = ModelFacts(self._store)
+        self._answers: AnswerCache | None = None
+        if settings.answers.seconds:
+            digests = ContentDigests(facts, self._executor)
+            self._answers = AnswerCache(settings.cache, settings.answers, digests.get)
+        plane = Plane(
+            self._book,
+            signatures,
+            batcher,
+            self._shadows,
+            self._executor,
+            settings.batch.rows_max,
+            self._answers,
+        )
+        self._routes = [
+            RestRoute(
+                dialect,
+                plane,
+                request_s_max=settings.request_s_max,
+                prediction_log=self._log,
+                traces=self._traces,
+            )
+            for dialect in DIALECTS
+        ]
+        self._bridge = WsgiBridge(self._make_flask(loop, signatures, facts), threads=FLASK_THREADS)
         self._grpc: GrpcFront | None = None
         if settings.grpc_bind is not None:
             self._grpc = GrpcFront(
@@ -94,6 +126,7 @@ class Gateway:
                 self._client,
                 self._access,
                 self._rates,
+                self._traces,
                 request_s_max=settings.request_s_max,
                 message_bytes_max=settings.http.body_bytes_max,
             )
@@ -103,28 +136,42 @@ class Gateway:
     async def handle(self, request: Request) -> Response:
         """Answer one request, if its key allows it."""
         if not self._access.is_open and request.target not in OPEN_PATHS:
-            refused = await self._admit(request)
-            if refused is not None:
-                return refused
+            no = await self._admit(request)
+            if no is not None:
+                return no
+        try:
+            await inflate(request, bytes_max=self.limits.body_bytes_max, executor=self._executor)
+        except Unreadable as error:
+            return error.response
+        response = await self._answer(request)
+        return await deflate(request, response, executor=self._executor)
+
+    async def _answer(self, request: Request) -> Response:
         if request.method == b"POST":
-            match = PATH.fullmatch(request.target)
-            if match is not None:
-                return await self._predict(request, match)
+            for route in self._routes:
+                match = route.path.fullmatch(request.target)
+                if match is not None:
+                    return await route(request, match)
         return await self._bridge(request)
+
+    def _asks_to_change(self, request: Request) -> bool:
+        if request.method in (b"GET", b"HEAD", b"OPTIONS"):
+            return False
+        return not any(route.path.fullmatch(request.target) for route in self._routes)
 
     async def _admit(self, request: Request) -> Response | None:
         """Put the caller's name on the request; a refusal if it may not ask that."""
-        operates = request.method not in (b"GET", b"HEAD", b"OPTIONS") and not PATH.fullmatch(request.target)
         try:
             request.caller = self._access.check(
                 request.header(b"authorization").decode("latin-1"),
                 request.header(b"x-api-key").decode("latin-1"),
-                OPERATE if operates else PREDICT,
+                OPERATE if self._asks_to_change(request) else PREDICT,
             )
             if self._rates is not None:
                 await self._rates.take(request.caller)
         except TidemillError as error:
-            status, body = tfserving.render_error(error)
+            refused(error, "http")
+            status, body = tfserving.DIALECT.render_error(error)
             headers = ((b"WWW-Authenticate", b"Bearer"),) if status == 401 else retry_after(error)
             return Response(status, body, headers=headers)
         return None
@@ -146,6 +193,10 @@ class Gateway:
             self._log.close()
         if self._rates is not None:
             await self._rates.close()
+        if self._answers is not None:
+            await self._answers.close()
+        if self._traces is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._traces.close)
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def ready(self) -> None:
@@ -161,7 +212,9 @@ class Gateway:
         if not any(view.stable is not None for view in self._book.views.values()):
             raise Unavailable("no model has a version that is loaded")
 
-    def _make_flask(self, loop: asyncio.AbstractEventLoop, signatures: SignatureCache) -> Flask:
+    def _make_flask(
+        self, loop: asyncio.AbstractEventLoop, signatures: SignatureCache, facts: ModelFacts
+    ) -> Flask:
         app = create_app(
             "gateway",
             body_bytes_max=self.limits.body_bytes_max,
@@ -186,7 +239,7 @@ class Gateway:
             ask(self._book.refresh_model(model))
 
         audit = Audit(self._store)
-        add_routes(app, self._book, ModelFacts(self._store), audit, find, describe)
+        add_routes(app, self._book, facts, audit, find, describe)
         add_front_routes(app)
         add_rollout_routes(app, self._store, audit, find, refresh)
         return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidemill_contracts.errors import Corrupt, InvalidInput, NotFound, Unavailable
+from tidemill_contracts.errors import Corrupt, InvalidInput, Malformed, NotFound, Unavailable
 
 
 class VersionGone(NotFound):
@@ -11,6 +11,14 @@ class VersionGone(NotFound):
 
 class DeadlineExceeded(Unavailable):
     """Try again with more time: the answer did not come before the request's deadline."""
+
+
+class NoSignature(Malformed):
+    """Fix the signature's name: the version has none of that name. name: the one that was asked for."""
+
+    def __init__(self, message: str, *, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
 
 
 class Unsupported(InvalidInput):

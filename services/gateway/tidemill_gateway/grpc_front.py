@@ -1,30 +1,35 @@
-"""TensorFlow Serving's gRPC API at the gateway: predictions through the batcher, the rest handed on.
+"""TensorFlow Serving's gRPC API at the gateway: predict, classify and regress through the batcher.
 
-What is handed on unread: metadata, status, classify, regress and the multi-headed form of both. A reload of
-the configuration is refused: that is the serving agent's business.
+What is handed on to the version that answers here: metadata, status, and several signatures at once. A reload
+of the configuration is refused: that is the serving agent's business.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from time import monotonic
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 from tidemill_chassis.logs import get_logger
 from tidemill_chassis.settings import Address
-from tidemill_contracts.errors import Corrupt, TidemillError, Unavailable
+from tidemill_contracts.errors import Corrupt, Malformed, TidemillError, Unavailable
 
 from tidemill_gateway.access import PREDICT, Access
-from tidemill_gateway.dialects.grpc_predict import GrpcPredictCall, code_of
-from tidemill_gateway.errors import Unsupported
+from tidemill_gateway.dialects.grpc_handed_on import SPECS, resolved_request
+from tidemill_gateway.dialects.grpc_inference import GrpcClassifyCall, GrpcRegressCall
+from tidemill_gateway.dialects.grpc_predict import GrpcPredictCall, code_of, text_of
+from tidemill_gateway.errors import NoSignature, Unsupported
 from tidemill_gateway.handlers import Plane, predict
 from tidemill_gateway.metrics import RequestMetrics
+from tidemill_gateway.plane.calls import Call
 from tidemill_gateway.plane.lanes import Answer
 from tidemill_gateway.plane.serving_client import ServingClient
-from tidemill_gateway.plane.versions import Resolved
+from tidemill_gateway.plane.versions import Resolved, Target
 from tidemill_gateway.rate_limits import RateLimits
+from tidemill_gateway.request_traces import RequestTraces, Spans
 from tidemill_gateway.settings import Tls
 from tidemill_gateway.wire import methods
 
@@ -35,13 +40,23 @@ STICKY_KEY = "x-tidemill-sticky"
 CONCURRENT_MAX = 4096
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
-_HANDED_ON = (
-    methods.GET_MODEL_METADATA,
-    methods.GET_MODEL_STATUS,
-    methods.CLASSIFY,
-    methods.REGRESS,
-    methods.MULTI_INFERENCE,
-)
+_CALLS: dict[str, Callable[[bytes], GrpcCall]] = {
+    methods.PREDICT: GrpcPredictCall,
+    methods.CLASSIFY: GrpcClassifyCall,
+    methods.REGRESS: GrpcRegressCall,
+}
+
+
+class GrpcCall(Call, Protocol):
+    """A request that was read, and that knows how its answer is said."""
+
+    def target(self, sticky: str = "") -> Target:
+        """Whom it asks; raises Malformed if nobody."""
+        ...
+
+    def render(self, resolved: Resolved, answer: Answer) -> bytes:
+        """The response."""
+        ...
 
 
 class GrpcFront:
@@ -53,6 +68,7 @@ class GrpcFront:
         client: ServingClient,
         access: Access,
         rates: RateLimits | None,
+        traces: RequestTraces | None,
         *,
         request_s_max: float,
         message_bytes_max: int,
@@ -60,6 +76,7 @@ class GrpcFront:
         self._plane = plane
         self._access = access
         self._rates = rates
+        self._traces = traces
         self._client = client
         self._request_s_max = request_s_max
         self._metrics = RequestMetrics(DIALECT)
@@ -71,8 +88,9 @@ class GrpcFront:
             ],
             maximum_concurrent_rpcs=CONCURRENT_MAX,
         )
-        handlers: dict[str, Handler] = {methods.PREDICT: self._predict, methods.RELOAD_CONFIG: self._refuse}
-        handlers.update({method: self._hand_on(method) for method in _HANDED_ON})
+        handlers: dict[str, Handler] = {method: self._answer(kind) for method, kind in _CALLS.items()}
+        handlers.update({method: self._hand_on(method) for method in SPECS})
+        handlers[methods.RELOAD_CONFIG] = self._refuse
         self._server.add_generic_rpc_handlers(_by_service(handlers))
 
     async def start(self, bind: Address, tls: Tls | None) -> int:
@@ -93,29 +111,57 @@ class GrpcFront:
         """Take no more calls; those under way have `grace_s`."""
         await self._server.stop(grace_s)
 
-    async def _predict(self, data: bytes, context: Any) -> bytes:
-        loop = asyncio.get_running_loop()
-        started_s = loop.time()
+    def _answer(self, kind: Callable[[bytes], GrpcCall]) -> Handler:
+        async def answer(data: bytes, context: Any) -> bytes:
+            if self._traces is None:
+                return await self._predict(kind, data, context, None)
+            metadata = dict(context.invocation_metadata() or ())
+            parent, state = metadata.get("traceparent", ""), metadata.get("tracestate", "")
+            spans = self._traces.request(DIALECT, str(parent), str(state))
+            try:
+                return await self._predict(kind, data, context, spans)
+            finally:
+                spans.end()
+
+        return answer
+
+    async def _predict(
+        self, kind: Callable[[bytes], GrpcCall], data: bytes, context: Any, spans: Spans | None
+    ) -> bytes:
+        started_s = monotonic()
         try:
             metadata = await self._admitted(context)
-            call = GrpcPredictCall(data)
+            call = kind(data)
             target = call.target(metadata.get(STICKY_KEY, ""))
-            resolved, answer = await predict(self._plane, target, call, self._timeout_s(context))
+            resolved, answer = await predict(self._plane, target, call, self._timeout_s(context), spans)
             reply = call.render(resolved, answer)
         except TidemillError as error:
             self._metrics.refused(error)
+            if spans is not None:
+                spans.failed(error)
+            if isinstance(error, NoSignature) and kind is not GrpcPredictCall:
+                # TensorFlow Serving has another code and other words for it here than in Predict.
+                error = Malformed(f"No signature was found with the name: {error.name}")
             await _abort(context, error)
             raise
+        except asyncio.CancelledError:
+            self._metrics.left()
+            raise
         context.set_trailing_metadata(_truth(resolved, answer))
-        self._metrics.answered(resolved, call.signature_name, loop.time() - started_s)
+        self._metrics.answered(resolved, call.signature_name, monotonic() - started_s)
+        if spans is not None:
+            spans.answered(resolved, answer)
         return reply
 
     def _hand_on(self, method: str) -> Handler:
         async def hand_on(data: bytes, context: Any) -> bytes:
             try:
-                await self._admitted(context)
-                return await self._client.call(method, data, self._timeout_s(context))
+                metadata = await self._admitted(context)
+                sticky = metadata.get(STICKY_KEY, "")
+                request = await resolved_request(self._plane.versions, method, data, sticky)
+                return await self._client.call(method, request, self._timeout_s(context))
             except TidemillError as error:
+                self._metrics.refused(error)
                 await _abort(context, error)
                 raise
 
@@ -146,7 +192,7 @@ async def _abort(context: Any, error: TidemillError) -> None:
     metadata: tuple[tuple[str, str], ...] = ()
     if isinstance(error, Unavailable) and error.retry_after_s is not None:
         metadata = (("retry-after", f"{error.retry_after_s:.3f}"),)
-    await context.abort(code_of(error), str(error), metadata)
+    await context.abort(code_of(error), text_of(error), metadata)
 
 
 def _by_service(handlers: dict[str, Handler]) -> tuple[Any, ...]:
@@ -159,10 +205,12 @@ def _by_service(handlers: dict[str, Handler]) -> tuple[Any, ...]:
 
 def _truth(resolved: Resolved, answer: Answer) -> tuple[tuple[str, str], ...]:
     """Who answered, in which company and how fast: the headers of HTTP as trailing metadata."""
-    return (
+    truth = (
+        ("x-tidemill-model", resolved.model),
         ("x-tidemill-model-version", str(resolved.version)),
         ("x-tidemill-model-label", resolved.label),
         ("x-tidemill-batch-rows", str(answer.batch_rows)),
         ("x-tidemill-queue-ms", f"{answer.queue_s * 1000:.3f}"),
         ("x-tidemill-compute-ms", f"{answer.compute_s * 1000:.3f}"),
     )
+    return (*truth, ("x-tidemill-cache", "hit")) if answer.cached else truth

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from time import monotonic
 
 import numpy as np
 from tidemill_contracts.errors import Unavailable
 
+from tidemill_gateway.answer_cache import AnswerCache
 from tidemill_gateway.errors import VersionGone
 from tidemill_gateway.plane.batching import Batcher
 from tidemill_gateway.plane.calls import Call, Rows, lane_key
@@ -16,6 +18,7 @@ from tidemill_gateway.plane.lanes import Answer, LaneKey
 from tidemill_gateway.plane.shadow import Shadows
 from tidemill_gateway.plane.signatures import SignatureCache
 from tidemill_gateway.plane.tensors import Column
+from tidemill_gateway.plane.traces import RequestTrace
 from tidemill_gateway.plane.version_book import VersionBook
 from tidemill_gateway.plane.versions import Resolved, Target
 
@@ -33,18 +36,22 @@ class Plane:
     shadows: Shadows
     executor: Executor
     rows_per_job_max: int
+    cache: AnswerCache | None = None
 
 
-async def predict(plane: Plane, target: Target, call: Call, timeout_s: float) -> tuple[Resolved, Answer]:
+async def predict(
+    plane: Plane, target: Target, call: Call, timeout_s: float, trace: RequestTrace | None = None
+) -> tuple[Resolved, Answer]:
     """The answer, and who gave it. The version is resolved once: a request never straddles a promotion.
+
+    trace: None for a request that nobody traces.
 
     Raises:
         InvalidInput, NotFound: the request is at fault, and only it.
         Unavailable, Overloaded, DeadlineExceeded: try again.
         ModelFailed: the model failed on this request.
     """
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + timeout_s
+    deadline_s = monotonic() + timeout_s
     for _ in range(VERSION_TRIES_MAX):
         resolved = await plane.versions.resolve(target)
         try:
@@ -53,11 +60,14 @@ async def predict(plane: Plane, target: Target, call: Call, timeout_s: float) ->
                 info = await plane.signatures.get(resolved.model, resolved.version)
             signature = info.signature(call.signature_name)
             if call.heavy:
-                rows = await loop.run_in_executor(plane.executor, call.rows, signature)
+                rows = await asyncio.get_running_loop().run_in_executor(plane.executor, call.rows, signature)
             else:
                 rows = call.rows(signature)
             key = lane_key(resolved.model, resolved.version, signature, rows, call.output_filter)
-            answer = await _answer(plane, key, rows, deadline_s)
+            if plane.cache is None:
+                answer = await _answer(plane, key, rows, deadline_s, trace)
+            else:
+                answer = await _answer_cached(plane, plane.cache, key, rows, deadline_s, trace)
             if resolved.label == "stable" and target.label is None and target.version is None:
                 plane.shadows.consider(plane.versions.views[resolved.model], signature, rows, answer)
             return resolved, answer
@@ -66,15 +76,36 @@ async def predict(plane: Plane, target: Target, call: Call, timeout_s: float) ->
     raise Unavailable(f"the versions of {target.model} are changing: try again in a moment")
 
 
-async def _answer(plane: Plane, key: LaneKey, rows: Rows, deadline_s: float) -> Answer:
+async def _answer_cached(
+    plane: Plane,
+    cache: AnswerCache,
+    key: LaneKey,
+    rows: Rows,
+    deadline_s: float,
+    trace: RequestTrace | None,
+) -> Answer:
+    """As `_answer`, but for what the cache knows; what it does not know, it learns."""
+    name = await cache.name_of(key, rows)
+    if name is None:
+        return await _answer(plane, key, rows, deadline_s, trace)
+    answer = await cache.get(name, key)
+    if answer is None:
+        answer = await _answer(plane, key, rows, deadline_s, trace)
+        cache.put(name, key, answer)
+    return answer
+
+
+async def _answer(
+    plane: Plane, key: LaneKey, rows: Rows, deadline_s: float, trace: RequestTrace | None
+) -> Answer:
     if rows.count <= plane.rows_per_job_max or not rows.batchable:
-        return await plane.batcher.submit(key, rows.columns, rows.count, deadline_s)
+        return await plane.batcher.submit(key, rows.columns, rows.count, deadline_s, trace)
     futures: list[asyncio.Future[Answer]] = []
     try:
         for start in range(0, rows.count, plane.rows_per_job_max):
             end = min(start + plane.rows_per_job_max, rows.count)
             columns = tuple(_slice(column, rows.count, start, end) for column in rows.columns)
-            futures.append(plane.batcher.submit(key, columns, end - start, deadline_s))
+            futures.append(plane.batcher.submit(key, columns, end - start, deadline_s, trace))
         pieces = await asyncio.gather(*futures)
     except BaseException:
         for future in futures:

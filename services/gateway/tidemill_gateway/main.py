@@ -12,6 +12,7 @@ from tidemill_chassis.settings import SettingsError
 from tidemill_gateway.access import Access, read_keys
 from tidemill_gateway.app import Gateway
 from tidemill_gateway.rate_limits import RateLimits
+from tidemill_gateway.request_traces import RequestTraces
 from tidemill_gateway.settings import Settings
 
 WORKER = "tidemill_gateway.server.worker.LoopWorker"
@@ -33,12 +34,23 @@ def main() -> int:
     def make_gateway() -> Gateway:
         bus = open_bus(settings.bus) if settings.log_percent else None
         limits = RateLimits(settings.cache, rates) if rates else None
-        return Gateway(settings, open_store(settings.store), bus, Access(keys), limits)
+        return Gateway(
+            settings, open_store(settings.store), bus, Access(keys), limits, _open_traces(settings)
+        )
 
     tls = settings.tls
     options = {} if tls is None else {"certfile": str(tls.certificate), "keyfile": str(tls.key)}
     gunicorn_server.serve(make_gateway, bind=settings.bind, worker_class=WORKER, options=options)
     return 0
+
+
+def _open_traces(settings: Settings) -> RequestTraces | None:
+    """Imported only where it is asked for: it takes time and memory, and belongs to an extra."""
+    if not settings.traces:
+        return None
+    from tidemill_gateway.tracing import Tracing
+
+    return Tracing(settings.traces, settings.traces_percent)
 
 
 if __name__ == "__main__":

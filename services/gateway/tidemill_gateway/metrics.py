@@ -77,16 +77,24 @@ class BatchMetrics:
     """Tells Prometheus of every batch, and, when asked, of what waits."""
 
     def __init__(self, admission: Admission) -> None:
+        self._children: dict[LaneKey, tuple[Histogram, Histogram, Histogram, Histogram]] = {}
         WAITING_ROWS.set_function(lambda: admission.rows)
         WAITING_BYTES.set_function(lambda: admission.bytes)
 
     def batch_ran(self, key: LaneKey, jobs: Sequence[Job], rows: int, sent_s: float, took_s: float) -> None:
         """A batch came back whole."""
-        labels = (key.model, str(key.version), key.signature)
-        BATCH_ROWS.labels(*labels).observe(rows)
-        BATCH_REQUESTS.labels(*labels).observe(len(jobs))
-        QUEUE_WAIT.labels(*labels).observe(sent_s - jobs[0].queued_s)
-        COMPUTE.labels(*labels).observe(took_s)
+        known = self._children.get(key)
+        if known is None:
+            if len(self._children) >= CHILDREN_MAX:
+                self._children.clear()
+            labels = (key.model, str(key.version), key.signature)
+            families = (BATCH_ROWS, BATCH_REQUESTS, QUEUE_WAIT, COMPUTE)
+            batch_rows, requests, wait, compute = (family.labels(*labels) for family in families)
+            known = self._children[key] = (batch_rows, requests, wait, compute)
+        known[0].observe(rows)
+        known[1].observe(len(jobs))
+        known[2].observe(sent_s - jobs[0].queued_s)
+        known[3].observe(took_s)
 
 
 class ShadowMetrics:
@@ -129,4 +137,13 @@ class RequestMetrics:
 
     def refused(self, error: TidemillError) -> None:
         """A request got no predictions."""
-        REJECTIONS.labels(type(error).__name__, self._dialect).inc()
+        refused(error, self._dialect)
+
+    def left(self) -> None:
+        """The client left before its answer; its work was dropped."""
+        REJECTIONS.labels("ClientLeft", self._dialect).inc()
+
+
+def refused(error: TidemillError, dialect: str) -> None:
+    """A request was turned away, wherever that was."""
+    REJECTIONS.labels(type(error).__name__, dialect).inc()

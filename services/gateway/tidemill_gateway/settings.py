@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tidemill_chassis.settings import Address, Environment, SettingsError
 
+from tidemill_gateway.answer_cache import CacheLimits
 from tidemill_gateway.plane.admission import AdmissionLimits
 from tidemill_gateway.plane.batching import BatchLimits
 from tidemill_gateway.server.limits import HttpLimits
@@ -27,7 +29,10 @@ class Settings:
 
     tls: None for none; otherwise HTTP and gRPC are encrypted.
     keys: a file of keys; None: everybody may do everything.
-    cache: the Redis where keys with a rate are counted; empty for none.
+    cache: the Redis where keys with a rate are counted and answers kept; empty for none.
+    traces: where OpenTelemetry's collector is (OTLP over HTTP); empty for no traces.
+    traces_percent: the share of requests that is traced where the caller did not decide it.
+    answers: what the prediction cache may keep, and how long.
     log_percent: the share of predictions that is published to topic `predictions`; bus: where, if any is.
     request_s_max: how long a request without a deadline of its own may take.
 
@@ -45,6 +50,9 @@ class Settings:
     tls: Tls | None
     keys: Path | None
     cache: str
+    answers: CacheLimits
+    traces: str
+    traces_percent: float
     bus: str
     log_percent: float
     log_bytes_max: int
@@ -61,6 +69,8 @@ class Settings:
         env = Environment(environ)
         http, batch, admission = HttpLimits(), BatchLimits(), AdmissionLimits()
         log_percent = env.seconds("TIDEMILL_GATEWAY_LOG_PERCENT", 0.0, maximum=100.0)
+        answers = CacheLimits()
+        answers_s = env.seconds("TIDEMILL_GATEWAY_CACHE_S", 0.0, maximum=86400.0)
         return cls(
             bind=env.address("TIDEMILL_GATEWAY_BIND", "127.0.0.1:8501"),
             grpc_bind=_optional_address(env, "TIDEMILL_GATEWAY_GRPC_BIND"),
@@ -79,6 +89,7 @@ class Settings:
             batch=BatchLimits(
                 rows_max=env.integer("TIDEMILL_GATEWAY_BATCH_ROWS_MAX", batch.rows_max, minimum=1),
                 in_flight_max=env.integer("TIDEMILL_GATEWAY_BATCHES_MAX", batch.in_flight_max, minimum=1),
+                window_s_max=env.seconds("TIDEMILL_GATEWAY_WINDOW_S", batch.window_s_max, maximum=1.0),
             ),
             admission=AdmissionLimits(
                 rows_max=env.integer("TIDEMILL_GATEWAY_ROWS_MAX", admission.rows_max, minimum=1),
@@ -86,7 +97,16 @@ class Settings:
             ),
             tls=_tls(env),
             keys=env.path("TIDEMILL_GATEWAY_KEYS", "") if env.text("TIDEMILL_GATEWAY_KEYS", "") else None,
-            cache=env.text("TIDEMILL_CACHE", ""),
+            cache=env.text("TIDEMILL_CACHE", None if answers_s else "", example="redis://127.0.0.1:6379/0"),
+            answers=CacheLimits(
+                seconds=answers_s,
+                answer_bytes_max=env.size_bytes(
+                    "TIDEMILL_GATEWAY_CACHE_ANSWER_BYTES_MAX", answers.answer_bytes_max
+                ),
+                bytes_max=env.size_bytes("TIDEMILL_GATEWAY_CACHE_BYTES_MAX", answers.bytes_max),
+            ),
+            traces=_traces(env),
+            traces_percent=env.seconds("TIDEMILL_GATEWAY_TRACES_PERCENT", 100.0, maximum=100.0),
             bus=env.text("TIDEMILL_BUS", None if log_percent else "", example="redis://127.0.0.1:6379/0"),
             log_percent=log_percent,
             log_bytes_max=env.size_bytes("TIDEMILL_GATEWAY_LOG_BYTES_MAX", 64 * 1024),
@@ -97,6 +117,18 @@ class Settings:
 
 def _optional_address(env: Environment, name: str) -> Address | None:
     return env.address(name, "127.0.0.1:8502") if env.text(name, "") else None
+
+
+def _traces(env: Environment) -> str:
+    address = env.text("TIDEMILL_GATEWAY_TRACES", "")
+    if address and not address.startswith(("http://", "https://")):
+        raise SettingsError("TIDEMILL_GATEWAY_TRACES must be such as http://127.0.0.1:4318")
+    if address and find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+        raise SettingsError(
+            "TIDEMILL_GATEWAY_TRACES is set, and OpenTelemetry is not installed: "
+            "pip install 'tidemill-gateway[otel]'"
+        )
+    return address
 
 
 def _tls(env: Environment) -> Tls | None:

@@ -10,11 +10,15 @@ from google.protobuf.descriptor import FieldDescriptor
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     predict_pb2,
+    regression_pb2,
 )
+from tidemill_gateway.wire import inference_pb2 as our_inference
 from tidemill_gateway.wire import model_pb2 as our_model
 from tidemill_gateway.wire import predict_pb2 as our_predict
 from tidemill_gateway.wire import tensor_pb2 as our_tensor
@@ -31,6 +35,11 @@ PAIRS: list[tuple[Any, Any]] = [
     (our_model.GetModelStatusResponse, get_model_status_pb2.GetModelStatusResponse),
     (our_model.ReloadConfigRequest, model_management_pb2.ReloadConfigRequest),
     (our_model.ReloadConfigResponse, model_management_pb2.ReloadConfigResponse),
+    (our_inference.ClassificationRequest, classification_pb2.ClassificationRequest),
+    (our_inference.ClassificationResponse, classification_pb2.ClassificationResponse),
+    (our_inference.RegressionRequest, regression_pb2.RegressionRequest),
+    (our_inference.RegressionResponse, regression_pb2.RegressionResponse),
+    (our_inference.MultiInferenceRequest, inference_pb2.MultiInferenceRequest),
 ]
 LEFT_OUT = {
     "TensorProto": {"resource_handle_val", "variant_val", "float8_val"},

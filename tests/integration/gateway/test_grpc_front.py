@@ -111,7 +111,7 @@ def test_values_may_come_unpacked(client: Client) -> None:
         ({"name": ""}, grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec"),
         ({"version": Int64Value(value=9)}, grpc.StatusCode.NOT_FOUND, "Specific(digits, 9)"),
         ({"version_label": "golden"}, grpc.StatusCode.INVALID_ARGUMENT, "golden"),
-        ({"signature_name": "nope"}, grpc.StatusCode.INVALID_ARGUMENT, "nope"),
+        ({"signature_name": "nope"}, grpc.StatusCode.FAILED_PRECONDITION, 'signature key "nope" not found'),
         ({"output_filter": ["nope"]}, grpc.StatusCode.INVALID_ARGUMENT, "nope"),
         ({"output_filter": ["probabilities"] * 2}, grpc.StatusCode.INVALID_ARGUMENT, "duplicate"),
         ({"input": "picture"}, grpc.StatusCode.INVALID_ARGUMENT, "Sent extra: ['picture']"),

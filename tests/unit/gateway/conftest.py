@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,7 +51,12 @@ class MemoryModel:
         self.held.set()
 
     async def run(
-        self, key: LaneKey, columns: Sequence[Column], rows: int, timeout_s: float
+        self,
+        key: LaneKey,
+        columns: Sequence[Column],
+        rows: int,
+        timeout_s: float,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> Mapping[str, Array]:
         self.calls.append((key, rows))
         self.running += 1
@@ -84,8 +90,7 @@ class Bench:
     def submit(
         self, *values: float, key: LaneKey | None = None, within_s: float = 5.0
     ) -> asyncio.Future[Answer]:
-        now_s = asyncio.get_running_loop().time()
-        return self.batcher.submit(key or lane(), column(*values), len(values), now_s + within_s)
+        return self.batcher.submit(key or lane(), column(*values), len(values), monotonic() + within_s)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tidemill_contracts.errors import InvalidInput, Malformed, NotFound, Overloaded, TooLarge, Unavailable
 from tidemill_gateway.dialects.fast_rows import read_fast_rows
-from tidemill_gateway.dialects.tfserving import PredictCall, render, render_error
+from tidemill_gateway.dialects.tfserving import render_error
+from tidemill_gateway.dialects.tfserving_predict import PredictCall, render
 from tidemill_gateway.errors import DeadlineExceeded, ModelFailed, Unsupported
 from tidemill_gateway.plane.calls import Rows
 from tidemill_gateway.plane.lanes import Answer

@@ -20,7 +20,14 @@ from tidemill_contracts.errors import (
 )
 
 from tidemill_gateway.dialects.json_values import check_shape
-from tidemill_gateway.errors import DeadlineExceeded, Forbidden, ModelFailed, Unauthenticated, Unsupported
+from tidemill_gateway.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    ModelFailed,
+    NoSignature,
+    Unauthenticated,
+    Unsupported,
+)
 from tidemill_gateway.plane.calls import Rows
 from tidemill_gateway.plane.lanes import Answer
 from tidemill_gateway.plane.signatures import DEFAULT_SIGNATURE, Signature, TensorSpec
@@ -32,6 +39,7 @@ CODES: tuple[tuple[type[TidemillError], grpc.StatusCode], ...] = (
     (Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
     (Forbidden, grpc.StatusCode.PERMISSION_DENIED),
     (Unsupported, grpc.StatusCode.UNIMPLEMENTED),
+    (NoSignature, grpc.StatusCode.FAILED_PRECONDITION),
     (TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFound, grpc.StatusCode.NOT_FOUND),
@@ -46,6 +54,22 @@ CODES: tuple[tuple[type[TidemillError], grpc.StatusCode], ...] = (
 def code_of(error: TidemillError) -> grpc.StatusCode:
     """The code of an error's class."""
     return next((code for kind, code in CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+
+
+def text_of(error: TidemillError) -> str:
+    """The error's text; TensorFlow Serving says one of them otherwise in gRPC than in REST."""
+    return (
+        f'Serving signature key "{error.name}" not found.' if isinstance(error, NoSignature) else str(error)
+    )
+
+
+def target_of(spec: predict_pb2.ModelSpec, sticky: str = "") -> Target:
+    """Whom a request asks; raises Malformed if it names no model."""
+    if not spec.name:
+        raise Malformed("Missing ModelSpec")
+    version = spec.version.value if spec.HasField("version") else None
+    label = spec.version_label if spec.HasField("version_label") else None
+    return Target(spec.name, version, label or None, sticky)
 
 
 class GrpcPredictCall:
@@ -63,17 +87,12 @@ class GrpcPredictCall:
         except DecodeError as error:
             raise Malformed(f"not a PredictRequest: {error}") from error
         spec = self._request.model_spec
-        if not spec.name:
-            raise Malformed("Missing ModelSpec")
         self.signature_name = spec.signature_name or DEFAULT_SIGNATURE
         self.output_filter = tuple(self._request.output_filter)
 
     def target(self, sticky: str = "") -> Target:
         """Whom it asks."""
-        spec = self._request.model_spec
-        version = spec.version.value if spec.HasField("version") else None
-        label = spec.version_label if spec.HasField("version_label") else None
-        return Target(spec.name, version, label or None, sticky)
+        return target_of(self._request.model_spec, sticky)
 
     def rows(self, signature: Signature) -> Rows:
         """The tensors as columns; raises as calls.Call.rows says."""

@@ -1,88 +1,88 @@
 """Batches across callers: what is queued at the end of an event-loop turn goes out as one call.
 
-No timer while idle: a lone request leaves at once. While `in_flight_max` batches of a lane are out, what
-arrives forms the next one, so that batches grow with load by themselves.
+No timer while idle: a lone request leaves at once. While a batch of a lane is out, and fewer callers are here
+than lately, the next one waits a little for the rest (pace.py); while `in_flight_max` are out, what arrives
+forms the next one, so that batches grow with load by themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from time import monotonic
 
-from tidemill_contracts.errors import InvalidInput, TidemillError
-
-from tidemill_gateway.errors import DeadlineExceeded, ModelFailed
+from tidemill_gateway.errors import DeadlineExceeded
 from tidemill_gateway.plane.admission import Admission
+from tidemill_gateway.plane.batches import Batches, Observer, Runner
 from tidemill_gateway.plane.lanes import Answer, Job, Lane, LaneKey
-from tidemill_gateway.plane.tensors import Array, Column, join
+from tidemill_gateway.plane.pace import Pace
+from tidemill_gateway.plane.tensors import Column
+from tidemill_gateway.plane.traces import BatchTracer, RequestTrace
 
-
-class Runner(Protocol):
-    """Runs one batch on the model."""
-
-    async def run(
-        self, key: LaneKey, columns: Sequence[Column], rows: int, timeout_s: float
-    ) -> Mapping[str, Array]:
-        """The outputs by name.
-
-        Raises:
-            InvalidInput, ModelFailed: the batch, or something in it, is at fault.
-            VersionGone, Unavailable: nothing in the batch is at fault.
-        """
-        ...
-
-
-class Observer(Protocol):
-    """Is told of every batch; measures, never decides."""
-
-    def batch_ran(self, key: LaneKey, jobs: Sequence[Job], rows: int, sent_s: float, took_s: float) -> None:
-        """A batch came back whole."""
-        ...
+PACES_MAX = 1024
+"""Lanes whose pace is remembered while nobody uses them."""
 
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """in_flight_max: batches of one lane that may be out at once."""
+    """in_flight_max: batches of one lane that may be out at once.
+
+    window_s_max: how long a batch may wait for more callers at most, whatever was learned; 0: never.
+    """
 
     rows_max: int = 128
     bytes_max: int = 32 * 2**20
     in_flight_max: int = 2
+    window_s_max: float = 0.001
 
 
 class Batcher:
-    """Every request goes through here, whatever dialect it came in. Belongs to one event loop."""
+    """Every request goes through here, whatever dialect it came in. Belongs to one event loop.
+
+    tracer: is told of the batches in which traced requests travel, if anybody traces.
+    """
 
     def __init__(
-        self, runner: Runner, admission: Admission, limits: BatchLimits, observer: Observer | None = None
+        self,
+        runner: Runner,
+        admission: Admission,
+        limits: BatchLimits,
+        observer: Observer | None = None,
+        tracer: BatchTracer | None = None,
     ) -> None:
-        self._runner = runner
+        self._batches = Batches(runner, admission, observer, tracer)
         self._admission = admission
         self._limits = limits
-        self._observer = observer
         self._lanes: dict[LaneKey, Lane] = {}
+        self._paces: dict[LaneKey, Pace] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
     def submit(
-        self, key: LaneKey, columns: tuple[Column, ...], rows: int, deadline_s: float
+        self,
+        key: LaneKey,
+        columns: tuple[Column, ...],
+        rows: int,
+        deadline_s: float,
+        trace: RequestTrace | None = None,
     ) -> asyncio.Future[Answer]:
         """Queue a request that was validated; the future is its answer. Cancel the future to withdraw it.
 
-        deadline_s: on the event loop's clock.
+        deadline_s: on the monotonic clock, which event loops share.
 
         Raises:
             Overloaded, TooLarge: as Admission.enter does.
         """
-        now_s = self._loop.time()
+        now_s = monotonic()  # the event loop's own time stands still for a turn and counts milliseconds
         job = Job(columns, rows, deadline_s, now_s, self._loop.create_future())
         self._admission.enter(rows, job.size_bytes, now_s)
+        if trace is not None:
+            job.trace = trace.queued()
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = Lane(key)
+            lane = self._lanes[key] = Lane(key, self._pace(key))
         lane.queue[job] = None
+        lane.send_by_s = min(lane.send_by_s, deadline_s - lane.pace.cost_s(rows))
         job.timer = self._loop.call_at(deadline_s, _expire, job)
         job.future.add_done_callback(lambda _: self._leave(lane, job))
         self._schedule(lane)
@@ -103,97 +103,72 @@ class Batcher:
         if job.timer is not None:
             job.timer.cancel()
         self._admission.leave(job.rows, job.size_bytes)
+        if job.trace is not None:
+            job.trace.left()
+
+    def _pace(self, key: LaneKey) -> Pace:
+        pace = self._paces.get(key)
+        if pace is None:
+            while len(self._paces) >= PACES_MAX:
+                del self._paces[next(iter(self._paces))]
+            pace = self._paces[key] = Pace()
+        return pace
 
     def _schedule(self, lane: Lane) -> None:
         if not lane.scheduled and lane.in_flight < self._limits.in_flight_max:
             lane.scheduled = True
             self._loop.call_soon(self._send, lane)
 
-    def _send(self, lane: Lane) -> None:
+    def _send(self, lane: Lane, *, waited: bool = False) -> None:
         lane.scheduled = False
         limits = self._limits
-        while lane.queue and lane.in_flight < limits.in_flight_max:
-            now_s = self._loop.time()
-            jobs = lane.take(rows_max=limits.rows_max, bytes_max=limits.bytes_max, now_s=now_s)
+        while lane.queue and lane.in_flight < limits.in_flight_max and (waited or not self._waits(lane)):
+            jobs = lane.take(rows_max=limits.rows_max, bytes_max=limits.bytes_max, now_s=monotonic())
             if not jobs:
                 break
             lane.in_flight += 1
+            lane.out += len(jobs)
             task = self._loop.create_task(self._run(lane, jobs))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if lane.is_idle:
             self._lanes.pop(lane.key, None)
 
+    def _waits(self, lane: Lane) -> bool:
+        """Whether the queue waits for more callers; then a timer ends the wait, if nothing else does.
+
+        It does not while nothing is out, nor when a batch is full, nor when everybody is here.
+        """
+        if not lane.in_flight or not lane.key.batchable or len(lane.queue) >= self._limits.rows_max:
+            return lane.close_window()
+        here = len(lane.queue) + lane.out
+        lane.pace.seen(here)
+        if lane.pace.is_full(here):
+            return lane.close_window()
+        oldest = next(iter(lane.queue))
+        until_s = min(oldest.queued_s + lane.pace.window_s(self._limits.window_s_max), lane.send_by_s)
+        if lane.window is not None and until_s >= lane.until_s:
+            return True
+        lane.close_window()
+        if until_s <= monotonic():
+            return False
+        lane.until_s = until_s
+        lane.window = self._loop.call_at(until_s, self._window_over, lane)
+        return True
+
+    def _window_over(self, lane: Lane) -> None:
+        lane.close_window()
+        self._send(lane, waited=True)
+
     async def _run(self, lane: Lane, jobs: list[Job]) -> None:
         try:
-            await self._answer(lane.key, jobs)
+            await self._batches.answer(lane, jobs)
         finally:
             lane.in_flight -= 1
+            lane.out -= len(jobs)
             self._schedule(lane)
-
-    async def _answer(self, key: LaneKey, jobs: list[Job]) -> None:
-        """Answer every job: with its rows, or with the error that is its own.
-
-        A batch that fails for what is in it is halved until the guilty stand alone: about
-        2·log2(jobs) further calls for one guilty.
-        """
-        sent_s = self._loop.time()
-        jobs = [job for job in jobs if not job.future.done() and job.deadline_s > sent_s]
-        if not jobs:
-            return
-        rows = sum(job.rows for job in jobs)
-        columns = [join(parts) for parts in zip(*(job.columns for job in jobs), strict=True)]
-        timeout_s = max(job.deadline_s for job in jobs) - sent_s
-        try:
-            outputs = await self._runner.run(key, columns, rows, timeout_s)
-        except (InvalidInput, ModelFailed) as error:
-            await self._isolate(key, jobs, error)
-            return
-        except TidemillError as error:
-            _fail(jobs, error)
-            return
-        except Exception as error:  # noqa: BLE001  (a bug must fail its batch, not hang its callers)
-            _fail(jobs, ModelFailed(f"the batch failed: {error!r}"))
-            return
-        took_s = self._loop.time() - sent_s
-        if len(jobs) > 1 and any(not out.shape or out.shape[0] != rows for out in outputs.values()):
-            await self._isolate(key, jobs, ModelFailed("the model does not keep rows apart"))
-            return
-        self._admission.drain.add(rows, sent_s + took_s)
-        if self._observer is not None:
-            self._observer.batch_ran(key, jobs, rows, sent_s, took_s)
-        _hand_out(key, jobs, outputs, rows, sent_s, took_s)
-
-    async def _isolate(self, key: LaneKey, jobs: list[Job], error: TidemillError) -> None:
-        if len(jobs) == 1:
-            _fail(jobs, error)
-            return
-        middle = len(jobs) // 2
-        await self._answer(key, jobs[:middle])
-        await self._answer(key, jobs[middle:])
 
 
 def _expire(job: Job) -> None:
     if not job.future.done():
         job.future.set_exception(DeadlineExceeded("the deadline passed before the model answered"))
-
-
-def _fail(jobs: list[Job], error: TidemillError) -> None:
-    """End every job with a copy of its own: a shared one would gather every caller's traceback."""
-    for job in jobs:
-        if not job.future.done():
-            job.future.set_exception(copy.copy(error))
-
-
-def _hand_out(
-    key: LaneKey, jobs: list[Job], outputs: Mapping[str, Array], rows: int, sent_s: float, took_s: float
-) -> None:
-    """Give each job its own rows, in the order in which they were joined."""
-    start = 0
-    alone = len(jobs) == 1
-    for job in jobs:
-        end = start + job.rows
-        if not job.future.done():
-            own = dict(outputs) if alone else {name: out[start:end] for name, out in outputs.items()}
-            job.future.set_result(Answer(own, key.model, key.version, rows, sent_s - job.queued_s, took_s))
-        start = end

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from tidemill_gateway.plane.pace import Pace
 from tidemill_gateway.plane.tensors import Array, Column
 
 
@@ -32,6 +34,7 @@ class Answer:
     outputs: by name, of shape [rows, ...] where the model keeps rows.
     batch_rows: rows of the batch that it was part of.
     queue_s, compute_s: waited before and during the call of the model.
+    cached: it was computed for an equal request earlier.
     """
 
     outputs: dict[str, Array]
@@ -40,12 +43,24 @@ class Answer:
     batch_rows: int
     queue_s: float
     compute_s: float
+    cached: bool = False
+
+
+class JobTrace(Protocol):
+    """The wait of one request, or of a piece of one, as a trace sees it."""
+
+    def left(self) -> None:
+        """It waits no more: it is on its way to the model, or over. May be said again."""
+        ...
 
 
 class Job:
-    """One request, or a piece of one, between admission and answer. Equal only to itself."""
+    """One request, or a piece of one, between admission and answer. Equal only to itself.
 
-    __slots__ = ("columns", "deadline_s", "future", "queued_s", "rows", "size_bytes", "timer")
+    trace: None for one that nobody traces.
+    """
+
+    __slots__ = ("columns", "deadline_s", "future", "queued_s", "rows", "size_bytes", "timer", "trace")
 
     def __init__(
         self,
@@ -54,6 +69,7 @@ class Job:
         deadline_s: float,
         queued_s: float,
         future: asyncio.Future[Answer],
+        trace: JobTrace | None = None,
     ) -> None:
         self.columns = columns
         self.rows = rows
@@ -62,15 +78,25 @@ class Job:
         self.queued_s = queued_s
         self.future = future
         self.timer: asyncio.TimerHandle | None = None
+        self.trace = trace
 
 
 class Lane:
-    """The jobs of one key, oldest first, and how many batches of it are out."""
+    """The jobs of one key, oldest first, and how many batches, of how many jobs, are out.
 
-    __slots__ = ("in_flight", "key", "queue", "scheduled")
+    send_by_s: when the queue must leave at the latest, for the sake of the tightest deadline in it.
+    window: the timer that ends, at until_s, the wait for more callers, where the queue waits.
+    """
 
-    def __init__(self, key: LaneKey) -> None:
+    __slots__ = ("in_flight", "key", "out", "pace", "queue", "scheduled", "send_by_s", "until_s", "window")
+
+    def __init__(self, key: LaneKey, pace: Pace) -> None:
         self.key = key
+        self.pace = pace
+        self.out = 0
+        self.send_by_s = math.inf
+        self.until_s = math.inf
+        self.window: asyncio.TimerHandle | None = None
         self.queue: OrderedDict[Job, None] = OrderedDict()
         self.in_flight = 0
         self.scheduled = False
@@ -79,6 +105,13 @@ class Lane:
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is out: the lane may be forgotten."""
         return not self.queue and not self.in_flight and not self.scheduled
+
+    def close_window(self) -> bool:
+        """Wait for nobody any more; False."""
+        if self.window is not None:
+            self.window.cancel()
+            self.window = None
+        return False
 
     def take(self, *, rows_max: int, bytes_max: int, now_s: float) -> list[Job]:
         """Remove and return the oldest jobs that fit one batch; those whose time is over stay out of it.
@@ -100,4 +133,6 @@ class Lane:
             size += job.size_bytes
             if not self.key.batchable:
                 break
+        if not self.queue:
+            self.send_by_s = math.inf
         return taken

@@ -58,7 +58,12 @@ class ServingClient:
         self._calls: dict[str, Any] = {}
 
     async def run(
-        self, key: LaneKey, columns: Sequence[Column], rows: int, timeout_s: float
+        self,
+        key: LaneKey,
+        columns: Sequence[Column],
+        rows: int,
+        timeout_s: float,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> Mapping[str, Array]:
         """One batch through the model; raises as batching.Runner says."""
         length = rows if key.batchable else None
@@ -69,7 +74,7 @@ class ServingClient:
             name: to_wire(column, length) for (name, _, _), column in zip(key.inputs, columns, strict=True)
         }
         request = predict_pb2.PredictRequest(model_spec=spec, inputs=inputs, output_filter=key.output_filter)
-        data = await self.call(methods.PREDICT, request.SerializeToString(), timeout_s)
+        data = await self.call(methods.PREDICT, request.SerializeToString(), timeout_s, headers)
         reply = _parsed(predict_pb2.PredictResponse, data)
         if reply.model_spec.HasField("version") and reply.model_spec.version.value != key.version:
             raise ModelFailed(f"version {reply.model_spec.version.value} answered for version {key.version}")
@@ -96,13 +101,15 @@ class ServingClient:
             raise ModelFailed(f"serving sent metadata of type {packed.type_url!r}")
         return read_signatures(_parsed(model_pb2.SignatureDefMap, packed.value))
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+    async def call(
+        self, method: str, request: bytes, timeout_s: float, headers: tuple[tuple[str, str], ...] = ()
+    ) -> bytes:
         """One call by its full name, bytes to bytes; gRPC's codes become our errors."""
         caller = self._calls.get(method)
         if caller is None:
             caller = self._calls[method] = self._channel.unary_unary(method)
         try:
-            reply: bytes = await caller(request, timeout=timeout_s)
+            reply: bytes = await caller(request, timeout=timeout_s, metadata=headers or None)
         except grpc.aio.AioRpcError as error:
             kind = _ERRORS.get(error.code(), ModelFailed)
             raise kind(error.details() or str(error.code())) from error

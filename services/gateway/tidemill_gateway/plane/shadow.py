@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Protocol
 
 import numpy as np
@@ -77,7 +78,7 @@ class Shadows:
                 self._observer.shadow_failed(model, candidate, "signature")
                 return
             key = lane_key(model, candidate, own, rows)
-            deadline_s = asyncio.get_running_loop().time() + SHADOW_S_MAX
+            deadline_s = monotonic() + SHADOW_S_MAX
             shadow = await self._batcher.submit(key, rows.columns, rows.count, deadline_s)
         except TidemillError as error:
             self._observer.shadow_failed(model, candidate, type(error).__name__)

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from tidemill_contracts.errors import Malformed
-
+from tidemill_gateway.errors import NoSignature
 from tidemill_gateway.wire import model_pb2 as pb
 from tidemill_gateway.wire import tensor_pb2
 
@@ -69,12 +68,13 @@ class VersionInfo:
         """The signature of that name.
 
         Raises:
-            Malformed: the version has none of that name.
+            NoSignature: the version has none of that name.
         """
         try:
             return self.signatures[name]
         except KeyError:
-            raise Malformed(f'Serving signature name: "{name}" not found in signature def') from None
+            said = f'Serving signature name: "{name}" not found in signature def'
+            raise NoSignature(said, name=name) from None
 
 
 def read_signatures(raw: pb.SignatureDefMap) -> VersionInfo:

@@ -1,0 +1,61 @@
+"""How long a batch may wait for more callers, learned from what the lane's batches cost and who calls.
+
+Every call of the model costs a fixed part and a part per row. To wait for others can save no more than the
+fixed part, so nobody waits longer than that (the bound of the ski rental problem: at most twice the cost of
+knowing the future), and nobody at all once as many callers are here as were lately.
+"""
+
+from __future__ import annotations
+
+MEMORY = 0.9
+"""How much of what was known stands after one more batch."""
+PRESENT_SHARE = 0.75
+"""With so many of the callers of late present, the rest is not waited for."""
+SPREAD_MIN = 1e-6
+"""Below this spread of rows the fixed part cannot be told apart from the rows'."""
+
+
+class Pace:
+    """Of one lane. fixed_s, row_s: a batch of n rows takes about fixed_s + n * row_s.
+
+    callers: how many requests were here at once, lately.
+    """
+
+    __slots__ = ("_row_squares", "_row_times", "_rows", "_times", "_weight", "callers", "fixed_s", "row_s")
+
+    def __init__(self) -> None:
+        self.callers = 0.0
+        self.fixed_s = 0.0
+        self.row_s = 0.0
+        self._weight = self._rows = self._times = self._row_squares = self._row_times = 0.0
+
+    def ran(self, rows: int, took_s: float) -> None:
+        """Learn from a batch: least squares over the batches of late, the later the heavier."""
+        self._weight = self._weight * MEMORY + 1.0
+        self._rows = self._rows * MEMORY + rows
+        self._times = self._times * MEMORY + took_s
+        self._row_squares = self._row_squares * MEMORY + rows * rows
+        self._row_times = self._row_times * MEMORY + rows * took_s
+        mean_rows, mean_s = self._rows / self._weight, self._times / self._weight
+        spread = self._row_squares / self._weight - mean_rows * mean_rows
+        together = self._row_times / self._weight - mean_rows * mean_s
+        slope = together / spread if spread > SPREAD_MIN * mean_rows * mean_rows else 0.0
+        self.row_s = min(max(0.0, slope), mean_s / mean_rows)
+        self.fixed_s = mean_s - self.row_s * mean_rows
+        self.callers *= MEMORY
+
+    def seen(self, callers: int) -> None:
+        """So many requests are here now, waiting or out; who is seen no more is forgotten batch by batch."""
+        self.callers = max(float(callers), self.callers)
+
+    def is_full(self, callers: int) -> bool:
+        """Whether those are here who were lately."""
+        return callers >= self.callers * PRESENT_SHARE
+
+    def window_s(self, limit_s: float) -> float:
+        """How long the oldest may wait for others."""
+        return min(self.fixed_s, limit_s)
+
+    def cost_s(self, rows: int) -> float:
+        """How long a batch of so many rows will take."""
+        return self.fixed_s + rows * self.row_s
