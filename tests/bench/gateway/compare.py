@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench.gateway.load import Load, Measured, keep_to_two_cores, measure, need_wrk
+from tests.bench.gateway.load import Load, Measured, MeasuringFailed, keep_to_two_cores, measure, need_wrk
 from tests.bench.gateway.ours import run_ours
 from tests.bench.gateway.promises import PROMISES, best_peer, broken
 from tests.bench.gateway.quick import check
@@ -78,7 +78,7 @@ def main(names: list[str], seconds: float) -> int:
                 print(f"measuring {peer.package} …", flush=True)
                 figures = figures_of(peer, models, seconds)
                 peers[f"{peer.package} {version_of(peer)}"] = figures
-            except NotUsable as error:
+            except (NotUsable, MeasuringFailed) as error:
                 refused[peer.package] = str(error)
         print("measuring ours …\n", flush=True)
         ours = our_figures(models, seconds)
