@@ -8,11 +8,14 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 
@@ -32,6 +35,27 @@ def main(address: str, rows_file: str) -> None:
         (state,) = states.model_version_status
         sys.stdout.write(f"{reply.model_spec.version.value} {state.state}\n")
         np.savetxt(sys.stdout, tf.make_ndarray(output))
+        judge(service)
+
+
+def judge(service: prediction_service_pb2_grpc.PredictionServiceStub) -> None:
+    """Classify and regress one example, and both at once; print what came."""
+    classify, regress = classification_pb2.ClassificationRequest(), regression_pb2.RegressionRequest()
+    both = inference_pb2.MultiInferenceRequest()
+    for request, name in ((classify, "classify"), (regress, "regress")):
+        request.model_spec.name, request.model_spec.signature_name = "digits", name
+        example = request.input.example_list.examples.add()
+        example.features.feature["x"].float_list.value.append(0.25)
+        task = both.tasks.add(method_name=f"tensorflow/serving/{name}")
+        task.model_spec.CopyFrom(request.model_spec)
+        both.input.CopyFrom(request.input)
+    classified = service.Classify(classify, timeout=30)
+    (found,) = classified.result.classifications
+    sys.stdout.write(f"{classified.model_spec.version.value} {[(c.label, c.score) for c in found.classes]}\n")
+    regressed = service.Regress(regress, timeout=30)
+    sys.stdout.write(f"{regressed.model_spec.version.value} {regressed.result.regressions[0].value}\n")
+    results = service.MultiInference(both, timeout=30).results
+    sys.stdout.write(f"{[result.WhichOneof('result') for result in results]}\n")
 
 
 def signature_inputs(service: prediction_service_pb2_grpc.PredictionServiceStub) -> list[str]:

@@ -82,6 +82,50 @@ def test_tensorflow_servings_own_client_is_answered_unchanged(line: Line, tmp_pa
         check=True,
     )
 
-    told, *numbers = run.stdout.splitlines()
+    told, *numbers, classified, regressed, both = run.stdout.splitlines()
     assert told == "1 30"
     assert np.loadtxt(numbers).tolist() == (rows * 2).tolist()
+    assert classified == "1 [('yes', 0.25), ('no', 0.75)]"
+    assert regressed == "1 2.5"
+    assert both == "['classification_result', 'regression_result']"
+
+
+def test_classify_and_regress_answer_examples_in_json(line: Line) -> None:
+    path, headers = "/v1/models/digits", {"Content-Type": "application/json"}
+    examples = {"context": {"x": 0.5}, "examples": [{}, {"x": 0.25}]}
+
+    classified = line.gateway.ask(
+        "POST", f"{path}:classify", {"signature_name": "classify", **examples}, headers
+    )
+    regressed = line.gateway.ask(
+        "POST", f"{path}/versions/1:regress", {"signature_name": "regress", **examples}
+    )
+
+    assert classified.body == b'{"results":[[["yes",0.5],["no",0.5]],[["yes",0.25],["no",0.75]]]}'
+    assert regressed.body == b'{"results":[5.0,2.5]}'
+    assert regressed.headers["x-tidemill-model-version"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "said"),
+    [
+        ("classify", {}, "key 'examples' is expected"),
+        ("classify", {"examples": {}}, "list/array"),
+        ("classify", {"examples": []}, "empty array"),
+        ("classify", {"examples": [1]}, "must be JSON object"),
+        ("classify", {"examples": [{"x": [1, 2.5]}]}, "Unexpected element type"),
+        ("classify", {"examples": [{"x": None}]}, "unexpected JSON type"),
+        ("classify", {"examples": [{"x": 2**63}]}, "Only int64"),
+        ("classify", {"examples": [{"x": 1.0}]}, "method_name"),
+        ("regress", {"signature_name": "classify", "examples": [{"x": 1.0}]}, "method_name"),
+        ("regress", {"signature_name": "nope", "examples": [{"x": 1.0}]}, '"nope" not found'),
+        ("regress", {"signature_name": "regress", "examples": [{"y": 1.0}]}, "x"),
+    ],
+)
+def test_wrong_examples_are_refused_with_the_reason(
+    line: Line, method: str, body: dict[str, object], said: str
+) -> None:
+    answer = line.gateway.ask("POST", f"/v1/models/digits:{method}", body)
+
+    assert answer.status == 400
+    assert said in answer.json["error"]

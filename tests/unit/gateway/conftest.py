@@ -97,10 +97,12 @@ class Bench:
 def make_bench() -> Callable[..., Bench]:
     """Makes a bench; call it inside the event loop."""
 
-    def make(*, rows_max: int = 64, in_flight_max: int = 2, waiting_max: int = 1000) -> Bench:
+    def make(
+        *, rows_max: int = 64, in_flight_max: int = 2, waiting_max: int = 1000, window_s_max: float = 0.001
+    ) -> Bench:
         model = MemoryModel()
         admission = Admission(AdmissionLimits(rows_max=waiting_max))
-        limits = BatchLimits(rows_max=rows_max, in_flight_max=in_flight_max)
+        limits = BatchLimits(rows_max=rows_max, in_flight_max=in_flight_max, window_s_max=window_s_max)
         return Bench(model, admission, Batcher(model, admission, limits))
 
     return make

@@ -37,10 +37,14 @@ WORLD = st.fixed_dictionaries(
         "rows_max": st.integers(1, 12),
         "in_flight_max": st.integers(1, 3),
         "waiting_max": st.integers(5, 400),
+        "window_s_max": st.sampled_from([0.0, 0.001, 0.02]),
         "gone": st.sets(st.integers(1, 3), max_size=1),
         "holds_at": st.sets(st.integers(0, 39), max_size=5),
     }
 )
+
+
+LIMITS = ("rows_max", "in_flight_max", "waiting_max", "window_s_max")
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -54,7 +58,7 @@ def test_each_accepted_request_gets_exactly_its_own_answer(
 async def _scenario(
     make_bench: Any, lane_of: Any, poison: float, steps: list[Step], world: dict[str, Any]
 ) -> None:
-    bench = make_bench(**{name: world[name] for name in ("rows_max", "in_flight_max", "waiting_max")})
+    bench = make_bench(**{name: world[name] for name in LIMITS})
     bench.model.gone = world["gone"]
     accepted: list[tuple[Step, list[float], asyncio.Future[Any]]] = []
     for number, step in enumerate(steps):

@@ -21,13 +21,14 @@ State = model_pb2.ModelVersionStatus.State
 class SmallServing:
     """Models whose every row answers [version, sum of the row, 0, ...]; it fails rows that hold `poison`.
 
-    gate: while cleared, predictions wait.
+    gate: while cleared, predictions wait. headers: what came beside each batch.
     """
 
     models: dict[str, dict[int, int]] = field(default_factory=lambda: {"digits": {1: State.AVAILABLE}})
     poison: float = -666.0
     gate: threading.Event = field(default_factory=threading.Event)
     batches: list[int] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     address: str = ""
     _server: Any = None
 
@@ -64,6 +65,7 @@ class SmallServing:
             context.abort(
                 grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Specific({name}, {version})"
             )
+        self.headers.append({key: str(value) for key, value in context.invocation_metadata()})
         self.gate.wait(GATE_S_MAX)
         (tensor,) = request.inputs.values()
         shape = [dim.size for dim in tensor.tensor_shape.dim]
