@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDERS = ("tests", "test", "include", "__pycache__")
-"""Names of folders that go, wherever they are inside of a package."""
+FOLDERS = ("tests", "include", "__pycache__")
+"""Names of folders that go, wherever they are inside of a package; not `test`, which TensorFlow's API has."""
 KEPT = ("numpy/_core/tests/_natype.py",)
 """numpy.testing, which scientific packages import, reads this one."""
 FILES = ("*.pyi", "*.c", "*.cc", "*.cpp", "*.h", "*.hpp", "*.inc", "*.pyx", "*.pxd", "*.a", "*_test.py")
@@ -28,7 +28,7 @@ def prune(packages: Path) -> None:
         shutil.rmtree(packages / name, ignore_errors=True)
     for name in FOLDERS:
         for folder in list(packages.rglob(name)):
-            # A package may be called `test`; only folders inside of packages are anybody's tests.
+            # A package may have such a name; only folders inside of packages are anybody's tests.
             if folder.is_dir() and folder.parent != packages:
                 shutil.rmtree(folder, ignore_errors=True)
     for pattern in FILES:
