@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 from sqlalchemy.sql.selectable import FromClause
 
-from tidemill_registry.records import PoolCounts, Role, Waiting
+from tidemill_registry.doubt_rows import undisputed
+from tidemill_registry.records import Ignored, PoolCounts, Role, Waiting
+from tidemill_registry.round_tables import label_claims
 from tidemill_registry.tables import objects, rounds, sample_uses, samples
 
 _SOUND: FromClause = samples.join(
@@ -24,8 +26,7 @@ def waiting(sql: Connection, model: str, dataset: str, labels: Sequence[str]) ->
         .where(*_unused(model, dataset))
         .group_by(samples.c.label, samples.c.role)
     )
-    wanted = set(labels)
-    groups = [row for row in sql.execute(query) if row[0] in wanted]
+    groups = [row for row in sql.execute(query) if is_wanted(row[0], labels)]
     return Waiting(
         train_count=sum(count for _, role, count, _ in groups if role == "train"),
         validation_count=sum(count for _, role, count, _ in groups if role == "validation"),
@@ -49,25 +50,25 @@ def unused_samples(
         .where(*_unused(model, dataset))
         .order_by(place * 1.0 / count, by_label, samples.c.sample_id)
     )
-    wanted = set(labels)
+    wanted = frozenset(labels)
     found: list[tuple[str, Role]] = []
     for sample_id, role, label in sql.execute(query):
         if len(found) >= limit:
             break
-        if label in wanted:
+        if is_wanted(label, wanted):
             found.append((sample_id, role))
     return found
 
 
-def ignored_samples(sql: Connection, model: str, dataset: str) -> list[tuple[str, int]]:
-    """Ids and attempts so far of the samples that wait for a retry, by id."""
+def ignored_samples(sql: Connection, model: str, dataset: str) -> list[Ignored]:
+    """The samples that wait for a retry, by id."""
     query = (
-        select(sample_uses.c.sample_id, sample_uses.c.attempts)
+        select(sample_uses.c.sample_id, sample_uses.c.attempts, samples.c.label, sample_uses.c.loss)
         .select_from(_SOUND.join(sample_uses, _SAME_SAMPLE))
-        .where(*_in_state(model, dataset, "ignored"))
+        .where(*_in_state(model, dataset, "ignored"), undisputed())
         .order_by(sample_uses.c.sample_id)
     )
-    return [(row.sample_id, row.attempts) for row in sql.execute(query)]
+    return [Ignored(*row) for row in sql.execute(query)]
 
 
 def rehearsable_samples(sql: Connection, model: str, dataset: str) -> list[str]:
@@ -75,13 +76,13 @@ def rehearsable_samples(sql: Connection, model: str, dataset: str) -> list[str]:
     query = (
         select(sample_uses.c.sample_id)
         .select_from(_SOUND.join(sample_uses, _SAME_SAMPLE))
-        .where(*_in_state(model, dataset, "used"), samples.c.role == "train")
+        .where(*_in_state(model, dataset, "used"), samples.c.role == "train", undisputed())
         .order_by(sample_uses.c.sample_id)
     )
     return list(sql.scalars(query))
 
 
-def pools_mark(sql: Connection, model: str, dataset: str) -> tuple[int, int, int]:
+def pools_mark(sql: Connection, model: str, dataset: str) -> tuple[int, ...]:
     """Changes whenever `waiting` or `ignored_samples` may; costs little where they cost much."""
     of_dataset = select(func.count()).where(objects.c.dataset == dataset)
     closed = select(func.count()).where(rounds.c.model == model, rounds.c.closed_at.is_not(None))
@@ -89,7 +90,18 @@ def pools_mark(sql: Connection, model: str, dataset: str) -> tuple[int, int, int
         sql.scalar(of_dataset.where(objects.c.indexed_at.is_not(None))) or 0,
         sql.scalar(of_dataset.where(objects.c.fault.is_not(None))) or 0,
         sql.scalar(closed) or 0,
+        sql.scalar(
+            select(func.count()).where(
+                label_claims.c.dataset == dataset, label_claims.c.resolved_at.is_not(None)
+            )
+        )
+        or 0,
     )
+
+
+def is_wanted(label: str, labels: Collection[str]) -> bool:
+    """Whether a model of these labels learns from the label; one that lists none, a regression, from all."""
+    return not labels or label in labels
 
 
 def count_pools(sql: Connection, model: str, dataset: str) -> PoolCounts:
@@ -112,7 +124,7 @@ _SAME_SAMPLE = and_(
 def _unused(model: str, dataset: str) -> tuple[ColumnElement[bool], ...]:
     """Samples that may train or validate and stand in no round of the model."""
     used = exists().where(sample_uses.c.model == model, _SAME_SAMPLE)
-    return samples.c.dataset == dataset, samples.c.role.in_(("train", "validation")), ~used
+    return samples.c.dataset == dataset, samples.c.role.in_(("train", "validation")), ~used, undisputed()
 
 
 def _in_state(model: str, dataset: str, state: str) -> tuple[ColumnElement[bool], ...]:

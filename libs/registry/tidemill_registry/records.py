@@ -69,6 +69,16 @@ class RefusedSample:
 
 
 @dataclass(frozen=True)
+class Ignored:
+    """A sample that waits for a retry. loss: the champion's on it, when it was ignored; None if not known."""
+
+    sample_id: str
+    attempts: int
+    label: str = ""
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
 class Waiting:
     """Samples that no round of a model has used yet. oldest_at: when the first of them was seen."""
 

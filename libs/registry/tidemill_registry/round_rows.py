@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select, update
 from tidemill_contracts.errors import NotFound
 
 from tidemill_registry.records import Part, RoundRecord, RoundStatus, SampleRow
+from tidemill_registry.round_tables import label_claims
 from tidemill_registry.sample_rows import get_samples
 from tidemill_registry.statements import insert_or_ignore
 from tidemill_registry.tables import objects, round_objects, round_samples, rounds, samples
@@ -73,12 +74,49 @@ def read_snapshot(sql: Connection, round_: RoundRecord) -> Snapshot:
             (rounds.c.id == round_.id)
             | ((round_samples.c.part == "validation") & (rounds.c.number < round_.number)),
         )
-        .order_by(samples.c.sample_id)
+        .order_by(round_samples.c.part, samples.c.sample_id, rounds.c.number)
     )
     snapshot: dict[Part, list[SampleRow]] = {"train": [], "rehearsal": [], "validation": []}
     for part, *row in sql.execute(query):
-        snapshot[part].append(SampleRow(*row))
+        found, mine = SampleRow(*row), snapshot[part]
+        # A validation sample that was given another label stands again in the round that came next.
+        if mine and mine[-1].sample_id == found.sample_id:
+            mine[-1] = found
+        else:
+            mine.append(found)
     return snapshot
+
+
+def relabelled_validation(sql: Connection, model: str) -> list[str]:
+    """Validation samples whose label a person has changed since they last stood in a round of the model."""
+    query = (
+        select(samples.c.sample_id, round_samples.c.label, samples.c.label)
+        .select_from(
+            round_samples.join(rounds, rounds.c.id == round_samples.c.round_id).join(
+                samples,
+                (samples.c.dataset == round_samples.c.dataset)
+                & (samples.c.sample_id == round_samples.c.sample_id),
+            )
+        )
+        .where(
+            rounds.c.model == model,
+            round_samples.c.part == "validation",
+            samples.c.sample_id.in_(
+                select(label_claims.c.sample_id).where(label_claims.c.resolved_at.is_not(None))
+            ),
+        )
+        .order_by(rounds.c.number)
+    )
+    latest = {sample_id: (then, now) for sample_id, then, now in sql.execute(query)}
+    return sorted(sample_id for sample_id, (then, now) in latest.items() if then not in (None, now))
+
+
+def retry_history(sql: Connection, model: str) -> tuple[int, int]:
+    """How many retries there were, and how many did not help since the last one that did."""
+    query = select(rounds.c.status).where(rounds.c.model == model, rounds.c.kind == "retry")
+    statuses = list(sql.scalars(query.order_by(rounds.c.number.desc())))
+    unhelpful = next((place for place, each in enumerate(statuses) if each == "promoted"), len(statuses))
+    return len(statuses), unhelpful
 
 
 def own_ids(sql: Connection, round_id: str, part: Part) -> set[str]:
@@ -103,7 +141,7 @@ def objects_of_round(sql: Connection, round_id: str) -> dict[str, str]:
 def count_validation(sql: Connection, model: str) -> int:
     """How many samples validated in any round of the model."""
     query = (
-        select(func.count())
+        select(func.count(samples.c.sample_id.distinct()))
         .select_from(
             round_samples.join(rounds, rounds.c.id == round_samples.c.round_id)
             .join(

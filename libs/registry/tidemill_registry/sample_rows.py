@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from tidemill_registry.doubt_rows import undisputed
 from tidemill_registry.records import Role, SampleCounts, SampleRow
 from tidemill_registry.statements import in_chunks, insert_or_ignore
 from tidemill_registry.tables import objects, samples
@@ -63,11 +64,13 @@ def samples_for_test(sql: Connection, dataset: str, labels: Sequence[str]) -> li
     query = (
         select(*_ROW)
         .join(objects, objects.c.name == samples.c.object)
-        .where(samples.c.dataset == dataset, samples.c.role == "test", objects.c.fault.is_(None))
+        .where(
+            samples.c.dataset == dataset, samples.c.role == "test", objects.c.fault.is_(None), undisputed()
+        )
         .order_by(samples.c.sample_id)
     )
-    wanted = set(labels)
-    return [SampleRow(*row) for row in sql.execute(query) if row.label in wanted]
+    wanted = frozenset(labels)
+    return [SampleRow(*row) for row in sql.execute(query) if not wanted or row.label in wanted]
 
 
 def count_for_test(sql: Connection, dataset: str, labels: Sequence[str]) -> int:
@@ -75,11 +78,12 @@ def count_for_test(sql: Connection, dataset: str, labels: Sequence[str]) -> int:
     query = (
         select(samples.c.label, func.count())
         .join(objects, objects.c.name == samples.c.object)
-        .where(samples.c.dataset == dataset, samples.c.role == "test", objects.c.fault.is_(None))
+        .where(
+            samples.c.dataset == dataset, samples.c.role == "test", objects.c.fault.is_(None), undisputed()
+        )
         .group_by(samples.c.label)
     )
-    wanted = set(labels)
-    return sum(count for label, count in sql.execute(query) if label in wanted)
+    return sum(count for label, count in sql.execute(query) if not labels or label in labels)
 
 
 def count_samples(sql: Connection, dataset: str) -> SampleCounts:

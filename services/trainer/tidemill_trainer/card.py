@@ -52,7 +52,7 @@ def make_card(
         seed=round_.seed,
         environment=_environment(),
         further={
-            "input": spec.input.model_dump() if spec.input else None,
+            "input": spec.input.model_dump(mode="json") if spec.input else None,
             "round_kind": round_.kind,
             "rehearsal_samples": round_.rehearsal_count,
             "weights_sha256": weights_digest(weights),

@@ -58,7 +58,7 @@ def load_champion(learner: Learner, store: ObjectStore, version: int) -> Champio
 
 def signature_of(spec: ModelSpec) -> tuple[str, tuple[str, ...], object]:
     """What must be equal for the weights of one version to mean the same in another."""
-    return spec.kind, spec.labels, spec.input.model_dump() if spec.input else None
+    return spec.kind, spec.labels, spec.input.model_dump(mode="json") if spec.input else None
 
 
 def _verified(store: ObjectStore, manifest: Manifest, path: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -16,14 +17,20 @@ from tidemill_contracts.samples import SPLITS
 from tidemill_registry import Registry
 from tidemill_registry.batches import see_objects, unseen
 from tidemill_registry.records import StoredObject
+from tidemill_registry.trigger_rows import Trigger, TriggerKind, add_triggers
 
 LISTED_AT_ONCE = 1000
+ModelsOf = Mapping[str, Sequence[str]]
+"""The models that learn from each dataset."""
+NO_MODELS: ModelsOf = {}
 
 log = get_logger(__name__)
 
 
-def register_batch(delivery: Delivery, *, registry: Registry, now: datetime) -> None:
-    """Note the object that a `BatchStored` names. Idempotent.
+def register_batch(
+    delivery: Delivery, *, registry: Registry, now: datetime, models: ModelsOf = NO_MODELS
+) -> None:
+    """Note the object that a `BatchStored` names, and wake the models of its dataset. Idempotent.
 
     Raises:
         InvalidInput: the message is no BatchStored, or names an object that is no batch of its dataset.
@@ -34,11 +41,13 @@ def register_batch(delivery: Delivery, *, registry: Registry, now: datetime) -> 
         said = f"{event.object!r} is not the name of a batch of {event.dataset}/{event.split}"
         raise InvalidInput(said, field="object")
     with registry.write() as sql:
-        see_objects(sql, [StoredObject(event.object, event.dataset, event.split)], now=now)
+        seen = StoredObject(event.object, event.dataset, event.split)
+        see_objects(sql, [seen], now=now)
+        add_triggers(sql, _triggers([seen], models, "event", now))
     log.info("batch_registered", object=event.object, sample_count=event.sample_count)
 
 
-def reconcile(*, registry: Registry, store: ObjectStore, now: datetime) -> int:
+def reconcile(*, registry: Registry, store: ObjectStore, now: datetime, models: ModelsOf = NO_MODELS) -> int:
     """Note every batch in the store that no event told of; return how many there were.
 
     Raises:
@@ -55,8 +64,20 @@ def reconcile(*, registry: Registry, store: ObjectStore, now: datetime) -> int:
             missed = set(unseen(sql, [each.name for each in chunk]))
         if missed:
             with registry.write() as sql:
-                see_objects(sql, [each for each in chunk if each.name in missed], now=now)
+                found = [each for each in chunk if each.name in missed]
+                see_objects(sql, found, now=now)
+                add_triggers(sql, _triggers(found, models, "reconcile", now))
         missed_count += len(missed)
     if missed_count:
         log.info("batches_found", object_count=missed_count)
     return missed_count
+
+
+def _triggers(
+    found: Iterable[StoredObject], models: ModelsOf, kind: TriggerKind, now: datetime
+) -> Iterator[Trigger]:
+    """For every model a trigger per object of training samples, the same whoever tells of the object."""
+    for each in found:
+        if each.split == "train":
+            for model in models.get(each.dataset, ()):
+                yield Trigger(model, f"batch/{each.name}", kind, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from tidemill_registry.sample_rows import add_samples, known_ids, roles_of_conte
 
 from tidemill_trainer.contents import FoundSample, read_contents
 from tidemill_trainer.datasets import Dataset
+from tidemill_trainer.doubts import Sides, note_claims, note_likenesses, sketch_all
 from tidemill_trainer.roles import may_join, role_of
 
 FAULTS_LOGGED_MAX = 5
@@ -29,7 +30,13 @@ log = get_logger(__name__)
 
 
 def index_pending(
-    dataset: Dataset, *, registry: Registry, store: ObjectStore, limit: int, now: datetime
+    dataset: Dataset,
+    *,
+    registry: Registry,
+    store: ObjectStore,
+    limit: int,
+    now: datetime,
+    sides: Sides | None = None,
 ) -> int:
     """Index up to `limit` objects of the dataset that wait for it; return how many there were.
 
@@ -40,7 +47,7 @@ def index_pending(
         pending = pending_objects(sql, dataset.name, limit=limit)
     for each in pending:
         try:
-            _index(each, dataset, registry, store, now)
+            _index(each, dataset, registry, store, now, sides or Sides())
         except (Corrupt, NotFound) as error:
             log.error("object_quarantined", error=error, object=each.name)
             with registry.write() as sql:
@@ -49,7 +56,12 @@ def index_pending(
 
 
 def _index(
-    object_: StoredObject, dataset: Dataset, registry: Registry, store: ObjectStore, now: datetime
+    object_: StoredObject,
+    dataset: Dataset,
+    registry: Registry,
+    store: ObjectStore,
+    now: datetime,
+    sides: Sides,
 ) -> None:
     data = store.get(object_.name)
     contents = read_contents(object_, data)
@@ -61,8 +73,9 @@ def _index(
             usable.append(found)
         else:
             refused.append(_refused(object_, found, fault))
+    sketches = sketch_all(dataset, usable)
     with registry.write() as sql:
-        counts = _add(sql, object_, dataset, usable, now)
+        counts = _add(sql, object_, dataset, usable, now, sketches=sketches, sides=sides)
         counts = replace(counts, message_count=contents.message_count, invalid_count=len(refused))
         add_refusals(sql, dataset.name, refused)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -79,7 +92,14 @@ def _index(
 
 
 def _add(
-    sql: Connection, object_: StoredObject, dataset: Dataset, usable: Iterable[FoundSample], now: datetime
+    sql: Connection,
+    object_: StoredObject,
+    dataset: Dataset,
+    usable: Iterable[FoundSample],
+    now: datetime,
+    *,
+    sketches: Mapping[str, str],
+    sides: Sides,
 ) -> ObjectCounts:
     """Add what is new. The first arrival of an id, and of a content, decides the role for ever."""
     split: Split = "test" if object_.split == "test" else "train"
@@ -115,6 +135,11 @@ def _add(
         )
     add_samples(sql, dataset.name, rows, seen_at=now)
     add_refusals(sql, dataset.name, leaked)
+    disputed = note_claims(sql, dataset.name, object_, arrivals, rows, now)
+    new = {row.sample_id: sketches[row.sample_id] for row in rows if row.sample_id in sketches}
+    near = note_likenesses(sql, dataset.name, sides, new, is_test=split == "test", now=now)
+    if disputed or near:
+        log.warning("samples_in_doubt", object=object_.name, label_claims=disputed, near_duplicates=near)
     return ObjectCounts(sample_count=len(rows), duplicate_count=duplicates, leaked_count=len(leaked))
 
 

@@ -8,6 +8,7 @@ from tidemill_registry.round_rows import unfinished_round
 
 from tidemill_trainer.champion import Champion, champion_version, load_champion
 from tidemill_trainer.examination import examine_if_due
+from tidemill_trainer.forcing import answer_wish_for_closed_round
 from tidemill_trainer.opening import open_due_round
 from tidemill_trainer.rounds import run_round
 from tidemill_trainer.workbench import Workbench
@@ -42,6 +43,8 @@ class ModelTrainer:
             with bench.registry.read() as sql:
                 round_ = unfinished_round(sql, self.model)
             if round_ is None:
+                if answer_wish_for_closed_round(bench):
+                    return True
                 champion = self._champion()
                 if examine_if_due(bench, champion) is not None:
                     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -13,12 +14,20 @@ from tidemill_registry.pools import (
     unused_samples,
     waiting,
 )
-from tidemill_registry.records import RoundKind, RoundRecord
-from tidemill_registry.round_rows import count_validation, next_number, open_round, rested_since
+from tidemill_registry.records import Grouping, RoundKind, RoundRecord
+from tidemill_registry.round_rows import (
+    count_validation,
+    next_number,
+    open_round,
+    relabelled_validation,
+    rested_since,
+    retry_history,
+)
 from tidemill_registry.sample_rows import get_samples
+from tidemill_registry.trigger_rows import Trigger, add_triggers, handle_triggers, is_urgent
 
 from tidemill_trainer.champion import Champion
-from tidemill_trainer.schedule import is_retry_due, is_round_due
+from tidemill_trainer.schedule import is_retry_due, is_round_due, missed_times, retry_rest
 from tidemill_trainer.selection import Selection, obstacle, round_seed, select_new, select_retry
 from tidemill_trainer.workbench import Pools, Workbench
 
@@ -41,16 +50,23 @@ def open_due_round(bench: Workbench, champion: Champion | None) -> RoundRecord |
         number = next_number(sql, bench.spec.name)
         selection = _select(sql, bench, kind, number)
         labels = [row.label for row in get_samples(sql, bench.spec.dataset, selection.all_train)]
-        validation_count = count_validation(sql, bench.spec.name) + len(selection.validation)
+        known = set(relabelled_validation(sql, bench.spec.name))
+        fresh = [each for each in selection.validation if each not in known]
+        validation_count = count_validation(sql, bench.spec.name) + len(fresh)
         blocked_by = obstacle(train_labels=labels, validation_count=validation_count)
         if blocked_by is not None:
             bench.tell_once(log, BLOCKED, blocked_by)
             bench.blocked[kind] = pools_mark(sql, bench.spec.name, bench.spec.dataset)
             return None
+        grouping = _grouping(sql, bench) if kind == "retry" else None
         round_ = _record(
             bench, kind, number, selection, champion, validation_count=validation_count, now=bench.clock()
         )
+        round_ = replace(round_, grouping=grouping)
+        if kind == "retry":
+            _note_schedule(sql, bench, round_)
         open_round(sql, round_, bench.spec.dataset, selection.parts())
+        handle_triggers(sql, bench.spec.name, round_.id, now=round_.opened_at)
     bench.forget(BLOCKED)
     log.info(
         "round_opened",
@@ -68,10 +84,13 @@ def _kind_due(bench: Workbench) -> RoundKind | None:
     spec, now = bench.spec, bench.clock()
     with bench.registry.read() as sql:
         pools = _pools(sql, bench)
-        if _may_open(bench, "new", pools) and is_round_due(pools.waiting, spec.round, now=now):
+        urgent = is_urgent(sql, spec.name)
+        due = is_round_due(pools.waiting, spec.round, now=now, urgent=urgent)
+        if due and _may_open(bench, "new", pools):
             return "new"
         rested = rested_since(sql, spec.name)
-    retry = is_retry_due(pools.ignored_count, spec.retry, rested_since=rested, now=now)
+        _, unhelpful = retry_history(sql, spec.name)
+    retry = is_retry_due(pools.ignored_count, spec.retry, rested_since=rested, now=now, unhelpful=unhelpful)
     return "retry" if retry and _may_open(bench, "retry", pools) else None
 
 
@@ -100,10 +119,37 @@ def _select(sql: Connection, bench: Workbench, kind: RoundKind, number: int) -> 
     rehearsable = rehearsable_samples(sql, spec.name, spec.dataset)
     if kind == "new":
         unused = unused_samples(sql, spec.name, spec.dataset, spec.labels, limit=spec.round.samples_max)
-        return select_new(unused, rehearsable, rehearsal_ratio=ratio, seed=seed)
-    ignored = ignored_samples(sql, spec.name, spec.dataset)
-    samples_max = spec.round.samples_max
-    return select_retry(ignored, rehearsable, samples_max=samples_max, rehearsal_ratio=ratio, seed=seed)
+        selection = select_new(unused, rehearsable, rehearsal_ratio=ratio, seed=seed)
+    else:
+        selection = select_retry(
+            ignored_samples(sql, spec.name, spec.dataset),
+            rehearsable,
+            grouping=_grouping(sql, bench),
+            turn=retry_history(sql, spec.name)[0],
+            folds=spec.retry.folds,
+            samples_max=spec.round.samples_max,
+            rehearsal_ratio=ratio,
+            seed=seed,
+        )
+    corrected = relabelled_validation(sql, spec.name)
+    return replace(selection, validation=tuple(sorted({*selection.validation, *corrected})))
+
+
+def _grouping(sql: Connection, bench: Workbench) -> Grouping:
+    """The groupings of the YAML take turns."""
+    groupings = bench.spec.retry.groupings
+    return groupings[retry_history(sql, bench.spec.name)[0] % len(groupings)]
+
+
+def _note_schedule(sql: Connection, bench: Workbench, round_: RoundRecord) -> None:
+    """The retry's time, and the times before it that nobody was there for, as one trigger."""
+    rested = rested_since(sql, round_.model)
+    if rested is None:
+        return
+    rest = retry_rest(bench.spec.retry, unhelpful=retry_history(sql, round_.model)[1])
+    missed = missed_times(rested, rest, now=round_.opened_at)
+    key = f"schedule/retry/{rested + rest:%Y%m%dT%H%M%S.%fZ}"
+    add_triggers(sql, [Trigger(round_.model, key, "schedule", round_.opened_at, missed_count=missed)])
 
 
 def _record(

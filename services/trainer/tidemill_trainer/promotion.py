@@ -90,6 +90,8 @@ def finish_promotion(bench: Workbench, round_: RoundRecord) -> RoundRecord | Non
     Raises:
         Unavailable, Conflict, Interrupted: as `run_round`.
     """
+    if round_.challenger_version is None:  # a round that a person forced, stopped before it had a number
+        return None
     publication = _publication(round_)
     try:
         manifest = bench.outlast(lambda: find_manifest(bench.store, publication))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidemill_registry.records import Part, Role
+from tidemill_registry.records import Grouping, Ignored, Part, Role
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,44 @@ def select_new(
 
 
 def select_retry(
-    ignored: Sequence[tuple[str, int]],
+    ignored: Sequence[Ignored],
     rehearsable: Sequence[str],
     *,
+    grouping: Grouping,
+    turn: int,
+    folds: int,
     samples_max: int,
     rehearsal_ratio: float,
     seed: int,
 ) -> Selection:
-    """Ignored samples in a new grouping: those with the fewest attempts first, by chance among equals."""
-    by_id = sorted(ignored)
-    random.Random(seed).shuffle(by_id)  # noqa: S311  (no secret depends on it)
-    chosen = sorted(by_id, key=lambda pair: pair[1])[:samples_max]
-    train = sorted(sample_id for sample_id, _ in chosen)
+    """Ignored samples in a new grouping, those with the fewest attempts first.
+
+    grouping: how the others are chosen. stratified: of every label the same share. k_fold: by chance one of
+    `folds` parts, so that what spoils a group is in one part only. loss_ranked: the least trouble first.
+    turn: how many retries there were before; names the fold.
+    """
+    pool = sorted(ignored, key=lambda each: each.sample_id)
+    random.Random(seed).shuffle(pool)  # noqa: S311  (no secret depends on it)
+    if grouping == "k_fold":
+        pool = pool[turn % folds :: folds]
+    elif grouping == "loss_ranked":
+        pool.sort(key=lambda each: math.inf if each.loss is None else each.loss)
+    else:
+        pool = _interleaved(pool)
+    chosen = sorted(pool, key=lambda each: each.attempts)[:samples_max]
+    train = sorted(each.sample_id for each in chosen)
     rehearsal = _draw(rehearsable, round(len(train) * rehearsal_ratio), seed)
     return Selection(tuple(train), rehearsal)
+
+
+def _interleaved(pool: Sequence[Ignored]) -> list[Ignored]:
+    """The samples in an order of which every beginning has about the same share of every label."""
+    totals, seen = Counter(each.label for each in pool), Counter[str]()
+    placed: list[tuple[float, str, Ignored]] = []
+    for each in pool:
+        seen[each.label] += 1
+        placed.append((seen[each.label] / totals[each.label], each.sample_id, each))
+    return [each for _, _, each in sorted(placed, key=lambda place: place[:2])]
 
 
 def obstacle(*, train_labels: Sequence[str], validation_count: int) -> str | None:

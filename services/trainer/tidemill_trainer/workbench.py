@@ -36,7 +36,7 @@ class Interrupted(Exception):
 class Pools:
     """What waits for a round, as it was counted when the registry had this mark."""
 
-    mark: tuple[int, int, int]
+    mark: tuple[int, ...]
     waiting: Waiting
     ignored_count: int
 
@@ -59,7 +59,7 @@ class Workbench:
     work: Path
     told: dict[str, str] = field(default_factory=dict)
     pools: Pools | None = None
-    blocked: dict[RoundKind, tuple[int, int, int]] = field(default_factory=dict)
+    blocked: dict[RoundKind, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def spec(self) -> ModelSpec:

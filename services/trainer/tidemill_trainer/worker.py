@@ -12,6 +12,7 @@ from tidemill_contracts.objects import ObjectStore
 from tidemill_registry import Registry
 
 from tidemill_trainer.datasets import Dataset
+from tidemill_trainer.doubts import Sides, answer_relabels
 from tidemill_trainer.handlers import reconcile, register_batch
 from tidemill_trainer.indexing import index_pending
 from tidemill_trainer.model_trainer import ModelTrainer
@@ -49,10 +50,14 @@ class Trainer:
         self._clock = clock
         self._stop = stop
         self._reconciled_s: float | None = None
+        self._sides = Sides()
+        self._models_of = {
+            name: [learner.spec.name for learner in dataset.learners] for name, dataset in datasets.items()
+        }
 
     def handle(self, delivery: Delivery) -> None:
         """Note the batch of a delivery; raises as `register_batch` does."""
-        register_batch(delivery, registry=self._registry, now=self._clock())
+        register_batch(delivery, registry=self._registry, now=self._clock(), models=self._models_of)
 
     def idle(self) -> None:
         """`advance`, for a loop that calls again anyhow."""
@@ -66,6 +71,7 @@ class Trainer:
         """
         self._reconcile_if_due()
         for dataset in self._datasets.values():
+            answer_relabels(dataset, self._registry, now=self._clock())
             self._index(dataset)
         advanced = False
         for model in self._models:
@@ -85,7 +91,7 @@ class Trainer:
     def _reconcile_if_due(self) -> None:
         now_s = time.monotonic()
         if self._reconciled_s is None or now_s - self._reconciled_s >= self._reconcile_s:
-            reconcile(registry=self._registry, store=self._store, now=self._clock())
+            reconcile(registry=self._registry, store=self._store, now=self._clock(), models=self._models_of)
             self._reconciled_s = time.monotonic()
 
     def _index(self, dataset: Dataset) -> None:
@@ -96,6 +102,7 @@ class Trainer:
                 store=self._store,
                 limit=OBJECTS_AT_ONCE,
                 now=self._clock(),
+                sides=self._sides,
             )
             if count < OBJECTS_AT_ONCE:
                 return

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from tidemill_registry import Registry
 from tidemill_registry.batches import quarantine
 from tidemill_registry.pools import ignored_samples, rehearsable_samples, unused_samples, waiting
-from tidemill_registry.records import PoolCounts, RoundRecord, Waiting
+from tidemill_registry.records import Ignored, PoolCounts, RoundRecord, Waiting
 from tidemill_registry.round_rows import open_round
 from tidemill_registry.uses import settle_samples
 
@@ -93,7 +93,7 @@ def test_a_round_that_did_not_help_leaves_its_training_samples_ignored(
 
     assert registry.pool_counts("digits", "digits") == PoolCounts(used=2, ignored=3)
     with registry.read() as sql:
-        assert ignored_samples(sql, "digits", "digits") == [(each, 0) for each in train]
+        assert ignored_samples(sql, "digits", "digits") == [Ignored(each, 0, "0") for each in train]
 
 
 def test_a_sample_is_exhausted_after_its_last_retry(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tidemill_contracts.model_spec import RetrySpec, RoundSpec, TestSpec
 from tidemill_registry.records import TestRun, Waiting
-from tidemill_trainer.schedule import is_retry_due, is_round_due, is_test_due
+from tidemill_trainer.schedule import is_retry_due, is_round_due, is_test_due, missed_times, retry_rest
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 ROUND = RoundSpec(samples_min=10, age_s_max=60)
@@ -33,6 +33,26 @@ def test_a_retry_is_due_with_enough_samples_after_a_rest(count: int, rested_s: i
     rested_since = NOON - timedelta(seconds=rested_s)
 
     assert is_retry_due(count, RETRY, rested_since=rested_since, now=NOON) is due
+
+
+def test_every_retry_that_does_not_help_makes_the_rest_longer_up_to_a_limit() -> None:
+    spec = RetrySpec(every_s=60, widening=2, every_s_max=300)
+
+    rests = [retry_rest(spec, unhelpful=count).total_seconds() for count in (0, 1, 2, 3, 4, 10_000)]
+
+    assert rests == [60, 120, 240, 300, 300, 300]
+
+
+def test_times_that_nobody_was_there_for_become_one() -> None:
+    rest = timedelta(minutes=1)
+
+    assert missed_times(NOON, rest, now=NOON + timedelta(minutes=1)) == 0
+    assert missed_times(NOON, rest, now=NOON + timedelta(minutes=10)) == 9
+
+
+def test_an_urgent_round_waits_for_no_more_samples_but_not_without_any() -> None:
+    assert is_round_due(Waiting(train_count=1, oldest_at=NOON), ROUND, now=NOON, urgent=True)
+    assert not is_round_due(Waiting(), ROUND, now=NOON, urgent=True)
 
 
 def test_no_retry_is_due_before_anything_was_ignored() -> None:

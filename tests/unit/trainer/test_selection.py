@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 from hypothesis import given
 from hypothesis import strategies as st
-from tidemill_registry.records import Role
+from tidemill_registry.records import Grouping, Ignored, Role
 from tidemill_trainer.selection import obstacle, round_seed, select_new, select_retry
 
 IDS = st.lists(st.text("abcdef", min_size=3, max_size=6), unique=True, max_size=40)
@@ -40,23 +42,45 @@ def test_another_seed_draws_other_samples_for_rehearsal() -> None:
     assert len(drawn) == 5
 
 
+def retried(ignored: list[Ignored], grouping: Grouping = "stratified", **changed: Any) -> tuple[str, ...]:
+    parts = {"turn": 0, "folds": 3, "samples_max": 50, "rehearsal_ratio": 0, "seed": 3, **changed}
+    return select_retry(ignored, [], grouping=grouping, **parts).train
+
+
 def test_a_retry_takes_those_with_the_fewest_attempts_first() -> None:
-    ignored = [("tired", 1), ("fresh", 0), ("rested", 0)]
+    ignored = [Ignored("tired", 1), Ignored("fresh", 0), Ignored("rested", 0)]
 
-    selection = select_retry(ignored, [], samples_max=2, rehearsal_ratio=0, seed=3)
-
-    assert selection.train == ("fresh", "rested")
-    assert selection.validation == ()
+    for grouping in get_args(Grouping):
+        assert "tired" not in retried(ignored, grouping, samples_max=2, folds=2)
 
 
 def test_retries_group_the_same_samples_differently() -> None:
-    ignored = [(f"{number:03d}", 0) for number in range(100)]
+    ignored = [Ignored(f"{number:03d}", 0) for number in range(100)]
 
-    groups = {
-        select_retry(ignored, [], samples_max=50, rehearsal_ratio=0, seed=seed).train for seed in range(5)
-    }
+    assert len({retried(ignored, seed=seed) for seed in range(5)}) == 5
 
-    assert len(groups) == 5
+
+def test_a_stratified_retry_takes_the_same_share_of_every_label() -> None:
+    ignored = [Ignored(f"{number:03d}", 0, label="b" if number % 4 == 0 else "a") for number in range(100)]
+
+    chosen = retried(ignored, samples_max=20)
+
+    assert sum(int(each) % 4 == 0 for each in chosen) == 5
+
+
+def test_the_folds_of_a_pool_have_nothing_in_common_and_miss_nothing() -> None:
+    ignored = [Ignored(f"{number:03d}", 0) for number in range(100)]
+
+    folds = [retried(ignored, "k_fold", turn=turn) for turn in range(3)]
+
+    assert sorted(each for fold in folds for each in fold) == [each.sample_id for each in ignored]
+
+
+def test_a_loss_ranked_retry_begins_with_what_troubles_the_champion_least() -> None:
+    ignored = [Ignored("hard", 0, loss=3.0), Ignored("unknown", 0), Ignored("easy", 0, loss=0.1)]
+
+    assert retried(ignored, "loss_ranked", samples_max=1) == ("easy",)
+    assert retried(ignored, "loss_ranked", samples_max=2) == ("easy", "hard")
 
 
 def test_every_round_of_a_model_has_a_seed_of_its_own() -> None:
