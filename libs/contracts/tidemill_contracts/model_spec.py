@@ -10,21 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tidemill_contracts.envelope import field_path
 from tidemill_contracts.errors import InvalidInput
+from tidemill_contracts.model_input import Column, ImageInput, ModelInput, TableInput
 from tidemill_contracts.samples import Name
 
+__all__ = ["Column", "ImageInput", "ModelSpec", "TableInput", "load_spec", "load_specs"]
+
 SPEC_BYTES_MAX = 256 * 1024
+TABLE_KINDS = ("tabular_classifier", "tabular_regressor")
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ImageInput(_Part):
-    """The size that every image is brought to. channels: 1 grey, 3 RGB."""
-
-    height: Annotated[int, Field(ge=8, le=1024)]
-    width: Annotated[int, Field(ge=8, le=1024)]
-    channels: Literal[1, 3] = 3
 
 
 class SplitSpec(_Part):
@@ -136,13 +132,18 @@ class ServingSpec(_Part):
 
 
 class ModelSpec(_Part):
-    """One model. Unknown fields are refused, so that a typing error is not a default."""
+    """One model. Unknown fields are refused, so that a typing error is not a default.
+
+    labels: in the order of the probabilities; none for a regression, whose labels are numbers.
+    options: what a kind of somebody else's reads; its recipe checks them.
+    """
 
     name: Name
     kind: Name
     dataset: Name
-    labels: Annotated[tuple[str, ...], Field(min_length=2, max_length=100_000)]
-    input: ImageInput | None = None
+    labels: Annotated[tuple[str, ...], Field(max_length=100_000)] = ()
+    input: ModelInput | None = None
+    options: dict[str, Any] = {}
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     split: SplitSpec = SplitSpec()
     round: RoundSpec = RoundSpec()
@@ -157,8 +158,18 @@ class ModelSpec(_Part):
     def _labels_are_distinct(self) -> ModelSpec:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must be distinct")
-        if self.kind == "image_classifier" and self.input is None:
+        if len(self.labels) < 2 and (self.labels or self.kind.endswith("_classifier")):
+            raise ValueError("labels: a classifier needs at least two")
+        return self
+
+    @model_validator(mode="after")
+    def _input_fits_kind(self) -> ModelSpec:
+        if self.kind == "image_classifier" and not isinstance(self.input, ImageInput):
             raise ValueError("an image_classifier needs `input` with height, width and channels")
+        if self.kind in TABLE_KINDS and not isinstance(self.input, TableInput):
+            raise ValueError(f"a {self.kind} needs `input` with columns")
+        if self.kind == "tabular_regressor" and self.labels:
+            raise ValueError("a tabular_regressor has no labels: samples carry numbers for labels")
         return self
 
 

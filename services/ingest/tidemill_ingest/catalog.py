@@ -9,7 +9,12 @@ from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.model_spec import ImageInput, ModelSpec
 from tidemill_contracts.samples import Sample
 
-CONTENT_OF_KIND = {"image_classifier": "image", "text_classifier": "text", "tabular_classifier": "row"}
+CONTENT_OF_KIND = {
+    "image_classifier": "image",
+    "text_classifier": "text",
+    "tabular_classifier": "row",
+    "tabular_regressor": "row",
+}
 NAMED_MAX = 20
 """So many labels or datasets are listed in an answer; more would hide the sentence."""
 
@@ -18,7 +23,7 @@ NAMED_MAX = 20
 class Expectation:
     """What a dataset's samples must be.
 
-    labels: those that at least one of its models knows; None if no model trains on it.
+    labels: those that at least one of its models knows; None if no model trains on it, or one takes numbers.
     contents: which of image, text and row its models read; empty if that is not known.
     image: the size that all of its models want; None if they differ or there is none.
     """
@@ -74,10 +79,11 @@ class Catalog:
 
 def _expectation(dataset: str, models: list[ModelSpec]) -> Expectation:
     contents = {CONTENT_OF_KIND.get(model.kind) for model in models}
-    inputs = {model.input for model in models}
+    inputs = {model.input if isinstance(model.input, ImageInput) else None for model in models}
+    is_open = any(not model.labels for model in models)
     return Expectation(
         dataset=dataset,
-        labels=frozenset(label for model in models for label in model.labels),
+        labels=None if is_open else frozenset(label for model in models for label in model.labels),
         contents=frozenset(name for name in contents if name) if None not in contents else frozenset(),
         image=inputs.pop() if len(inputs) == 1 else None,
     )

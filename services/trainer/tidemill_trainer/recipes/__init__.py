@@ -9,7 +9,10 @@ from tidemill_contracts.model_spec import ModelSpec
 
 from tidemill_trainer.recipes.recipe import Recipe
 
-KINDS = {"image_classifier": "tidemill_trainer.recipes.image_classifier:ImageClassifier"}
+KINDS = {
+    "image_classifier": "tidemill_trainer.recipes.image_classifier:ImageClassifier",
+    "text_classifier": "tidemill_trainer.recipes.text_classifier:TextClassifier",
+}
 """Where the recipe of each kind stands, as ``module:class``."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.golden import Golden, GoldenInput, GoldenOutput
-from tidemill_contracts.model_spec import ModelSpec
+from tidemill_contracts.model_spec import ImageInput, ModelSpec
 from tidemill_contracts.samples import Sample
 
 from tidemill_trainer.recipes.image_export import IMAGES, PROBABILITIES, export_network
@@ -29,7 +29,7 @@ class ImageClassifier:
     """See `Recipe`. Inputs are uint8[N, height, width, channels], as the model's YAML says."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        if spec.input is None:
+        if not isinstance(spec.input, ImageInput):
             raise InvalidInput(f"model {spec.name} needs `input` with height, width and channels")
         self._spec = spec
         self._size = size = spec.input
