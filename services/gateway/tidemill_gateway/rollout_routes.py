@@ -76,7 +76,7 @@ def add_rollout_routes(
 
     @app.post("/v1/models/<model>:rollback")
     def rollback(model: str) -> Response:
-        body = _body(Rollback)
+        body = _body(Rollback, may_be_empty=True)
         view = find(Target(model))
         previous = read_labels(store, model)[0].previous
         if previous is None:
@@ -121,10 +121,11 @@ def _caller() -> str:
     return str(request.environ.get(CALLER) or request.remote_addr or "unknown")
 
 
-def _body(kind: type[Body]) -> Body:
-    """The JSON body, whatever its content type says; an empty one is an empty object."""
+def _body(kind: type[Body], *, may_be_empty: bool = False) -> Body:
+    """The JSON body, whatever its content type says. may_be_empty: then nothing is an empty object."""
+    data = request.get_data()
     try:
-        return kind.model_validate_json(request.get_data() or b"{}")
+        return kind.model_validate_json(data or b"{}" if may_be_empty else data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise Malformed(f"{field_path(first['loc']) or 'body'}: {first['msg']}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -115,6 +116,17 @@ class GatewayProcess:
             received = b""
             while chunk := connection.recv(65536):
                 received += chunk
+        return received
+
+    def raw_until_quiet(self, data: bytes) -> bytes:
+        """Send bytes as they are and no more; everything that comes until the gateway closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            received = b""
+            with contextlib.suppress(ConnectionResetError):
+                while chunk := connection.recv(65536):
+                    received += chunk
         return received
 
     def metric(self, name: str) -> float:
