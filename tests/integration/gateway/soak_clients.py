@@ -22,6 +22,8 @@ PATH = "/v1/models/digits:predict"
 PATIENCE_S = 20.0
 """Nobody waits longer: an answer that takes it is a lost request."""
 DRIP_S = 0.05
+FEW = 50
+"""Requests of one row come again and again, so that the cache has something to answer."""
 ROW_START, ROW_END = json.dumps(image(0.5)).split("0.5")
 REASONS = {400, 408, 413, 429, 503}
 """What a rejection may be here; 504 only for who set a deadline of its own."""
@@ -51,7 +53,8 @@ def honest(seen: Seen, gateway: GatewayProcess, *, seed: int, key: str, poison: 
     chance = random.Random(seed)
     connection = gateway.connect()
     while not seen.done.is_set():
-        values = [float(chance.randrange(1, 10_000)) for _ in range(chance.choice([1, 1, 1, 1, 4, 20, 150]))]
+        count = chance.choice([1, 1, 1, 1, 4, 20, 150])
+        values = [float(chance.randrange(1, 10_000 if count > 1 else FEW)) for _ in range(count)]
         rows = [row(value) for value in values]
         bad = chance.choice(["", "", "", "", "", "", "", "poison", "shape", "text"])
         if bad:
@@ -76,6 +79,8 @@ def honest(seen: Seen, gateway: GatewayProcess, *, seed: int, key: str, poison: 
             seen.wrong.append(f"{fault}: {response.status} {body[:200]!r}")
         elif response.status == 200:
             seen.versions.add(int(response.headers["X-Tidemill-Model-Version"]))
+            seen.statuses[f"answered by the {response.headers['X-Tidemill-Model-Label']}"] += 1
+            seen.statuses["answered from the cache"] += response.headers.get("X-Tidemill-Cache") == "hit"
         elif response.status in (429, 503):
             seen.done.wait(min(0.2, float(response.headers.get("Retry-After", 1))))
     connection.close()
