@@ -47,11 +47,29 @@ class AsyncClient:
         )
         return protocol.read_prediction(*await self._send(asked))
 
+    async def models(self) -> list[dict[str, Any]]:
+        """Every model, with what serves."""
+        found: list[dict[str, Any]] = (await self._document("GET", "/v1/models"))["models"]
+        return found
+
     async def versions(self, model: str) -> list[dict[str, Any]]:
         """What each version of a model is, newest first."""
-        asked = protocol.ask("GET", f"{protocol.model_path(model)}/versions")
-        found: list[dict[str, Any]] = protocol.read_document((await self._send(asked))[0])["versions"]
+        path = f"{protocol.model_path(model)}/versions"
+        found: list[dict[str, Any]] = (await self._document("GET", path))["versions"]
         return found
+
+    async def promote(self, model: str, version: int, *, reason: str = "") -> dict[str, int]:
+        """Make a loaded version `stable`; the labels as they are then."""
+        body = {"version": version, "reason": reason}
+        path = f"{protocol.model_path(model)}:promote"
+        labels: dict[str, int] = (await self._document("POST", path, body))["labels"]
+        return labels
+
+    async def roll_back(self, model: str, *, reason: str = "") -> dict[str, int]:
+        """Make the previous version `stable` again; the labels as they are then."""
+        path = f"{protocol.model_path(model)}:rollback"
+        labels: dict[str, int] = (await self._document("POST", path, {"reason": reason}))["labels"]
+        return labels
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -65,8 +83,15 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _send(self, asked: Ask) -> tuple[bytes, httpx.Headers]:
-        attempts = Attempts(attempts_max=self._attempts_max, timeout_s=self._timeout_s, clock=time.monotonic)
+    async def _document(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        # A change that may have been made is not asked for again.
+        tries = self._attempts_max if method == "GET" else 1
+        return protocol.read_document((await self._send(protocol.ask(method, path, body), tries))[0])
+
+    async def _send(self, asked: Ask, attempts_max: int | None = None) -> tuple[bytes, httpx.Headers]:
+        attempts = Attempts(
+            attempts_max=attempts_max or self._attempts_max, timeout_s=self._timeout_s, clock=time.monotonic
+        )
         while True:
             try:
                 return await self._try(asked, attempts.left_s())

@@ -44,6 +44,7 @@ class Prediction:
     values: one array of shape [rows, ...], or one per output where the model has several.
     label: what the version was asked as, or bears; empty for none.
     batch_rows: rows of all callers that the model ran together.
+    cached: the gateway knew the answer of the same version to the same rows.
     """
 
     values: Array | dict[str, Array]
@@ -53,6 +54,7 @@ class Prediction:
     batch_rows: int
     queue_ms: float
     compute_ms: float
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def read_prediction(body: bytes, headers: Mapping[str, str]) -> Prediction:
             batch_rows=int(headers["x-tidemill-batch-rows"]),
             queue_ms=float(headers["x-tidemill-queue-ms"]),
             compute_ms=float(headers["x-tidemill-compute-ms"]),
+            cached=headers.get("x-tidemill-cache") == "hit",
         )
     except (KeyError, TypeError, ValueError) as error:
         raise GatewayError(f"this is no gateway's answer: {body[:200]!r}") from error

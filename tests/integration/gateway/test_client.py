@@ -7,7 +7,9 @@ import threading
 
 import numpy as np
 import pytest
+from tidemill_chassis.adapters import open_store
 from tidemill_client import AsyncClient, Client, Refused, Unreachable
+from tidemill_contracts.layout import manifest_name
 from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, image
 from tidemill_gateway.testing.small_serving import SmallServing
 
@@ -48,12 +50,18 @@ def test_nobody_there_is_said_so() -> None:
         client.predict("digits", [1.0])
 
 
-def test_many_at_once_on_an_event_loop(gateway: GatewayProcess) -> None:
+def test_many_at_once_on_an_event_loop(gateway: GatewayProcess, store_url: str) -> None:
+    open_store(store_url).put(manifest_name("digits", 1), b"{}")
+
     async def ask_all() -> list[float]:
         async with AsyncClient(f"http://127.0.0.1:{gateway.port}") as client:
             asked = [client.predict("digits", [image(float(n))]) for n in range(40)]
             found = await asyncio.gather(*asked)
             assert [version["version"] for version in await client.versions("digits")] == [1]
+            assert [model["name"] for model in await client.models()] == ["digits"]
+            assert await client.promote("digits", 1) == {"stable": 1}
+            with pytest.raises(Refused, match="no previous version"):
+                await client.roll_back("digits")
             return [float(np.asarray(one.values)[0, 1]) for one in found]
 
     assert asyncio.run(ask_all()) == [float(n) for n in range(40)]

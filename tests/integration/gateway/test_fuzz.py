@@ -1,4 +1,4 @@
-"""Schemathesis over the OpenAPI document, and the JSON corpora: no crash, no hang, no 500, always a reason."""
+"""Schemathesis over the OpenAPI document, and the JSON corpora: no crash, no hang, no 500, and a reason."""
 
 from __future__ import annotations
 

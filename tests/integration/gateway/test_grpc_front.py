@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import Int64Value
 from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, wait_until
 from tidemill_gateway.testing.small_serving import SmallServing, State
-from tidemill_gateway.wire import methods, model_pb2, predict_pb2, tensor_pb2
+from tidemill_gateway.wire import inference_pb2, methods, model_pb2, predict_pb2, tensor_pb2
 
 
 def tensor(rows: np.ndarray) -> tensor_pb2.TensorProto:
@@ -172,6 +172,45 @@ def test_status_and_metadata_are_servings_own(client: Client, serving: SmallServ
     states = model_pb2.GetModelStatusResponse.FromString(status).model_version_status
     assert {state.version: state.state for state in states} == {1: State.AVAILABLE, 2: State.LOADING}
     assert b"serving_default" in metadata
+
+
+def test_what_is_handed_on_goes_to_the_version_that_would_answer(
+    client: Client, serving: SmallServing
+) -> None:
+    serving.models["digits"][2] = State.AVAILABLE  # newer than the one that is stable
+    for spec in ({}, {"version_label": "stable"}):
+        asked = model_pb2.GetModelMetadataRequest(
+            model_spec=predict_pb2.ModelSpec(name="digits", **spec), metadata_field=[methods.SIGNATURE_DEF]
+        )
+        reply, _ = client.call(methods.GET_MODEL_METADATA, asked)
+
+        told = model_pb2.GetModelMetadataResponse.FromString(reply)
+        assert told.model_spec.version.value == 1
+
+    unknown = model_pb2.GetModelStatusRequest(
+        model_spec=predict_pb2.ModelSpec(name="digits", version_label="golden")
+    )
+    with pytest.raises(grpc.RpcError) as refused:
+        client.call(methods.GET_MODEL_STATUS, unknown)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_examples_for_a_signature_that_takes_none_are_refused(client: Client) -> None:
+    features = inference_pb2.Features(feature={"x": inference_pb2.Feature()})
+    given = inference_pb2.Input(
+        example_list=inference_pb2.ExampleList(examples=[inference_pb2.Example(features=features)])
+    )
+    for method, kind in (
+        (methods.CLASSIFY, inference_pb2.ClassificationRequest),
+        (methods.REGRESS, inference_pb2.RegressionRequest),
+    ):
+        for name, said in (("", "method_name"), ("nope", "No signature was found with the name: nope")):
+            spec = predict_pb2.ModelSpec(name="digits", signature_name=name)
+            with pytest.raises(grpc.RpcError) as refused:
+                client.call(method, kind(model_spec=spec, input=given))
+
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert said in refused.value.details()
 
 
 def test_nobody_reconfigures_serving_through_the_gateway(client: Client) -> None:
