@@ -9,6 +9,7 @@ import click
 import httpx
 from tidemill_contracts.errors import TidemillError
 
+from tidemill.commands.board import board
 from tidemill.commands.dead import dead
 from tidemill.commands.demo import demo
 from tidemill.commands.doctor import doctor
@@ -18,10 +19,12 @@ from tidemill.commands.predict import predict
 from tidemill.commands.provision import provision
 from tidemill.commands.publish import publish
 from tidemill.commands.replay import replay
+from tidemill.commands.reproduce import reproduce
 from tidemill.commands.rounds import rounds
 from tidemill.commands.torture import torture_command
 from tidemill.commands.up import up
 from tidemill.commands.verify import verify
+from tidemill.commands.wishes import doubts, force, veto
 from tidemill.deployment import DATA_FOLDER
 
 
@@ -56,6 +59,11 @@ for command in (
     rounds,
     promote,
     rollback,
+    force,
+    veto,
+    doubts,
+    reproduce,
+    board,
     dead,
     replay,
     verify,

@@ -9,18 +9,36 @@ from rich.console import Console
 from rich.table import Table
 from tidemill_chassis.adapters import open_store
 from tidemill_contracts import layout
-from tidemill_contracts.errors import Corrupt, NotFound
+from tidemill_contracts.errors import Corrupt, InvalidInput, NotFound
 from tidemill_contracts.manifest import Labels, ModelCard, parse_document, read_labels
 from tidemill_contracts.objects import ObjectStore
 
 from tidemill.deployment import find_addresses
+from tidemill.history import show_history
 
 
-@click.command(epilog="Example: tidemill models digits")
+@click.command(
+    epilog="""\b
+Examples:
+  tidemill models digits
+  tidemill models digits --lineage 3
+  tidemill models digits --sample 3f2a…
+  tidemill models digits --plot tests.svg"""
+)
 @click.argument("model", required=False)
+@click.option("--lineage", type=click.IntRange(min=1), help="Print every sample that made this version.")
+@click.option("--sample", help="Print which versions this sample made.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw tests and drift over time."
+)
 @click.pass_obj
-def models(data: Path, model: str | None) -> None:
+def models(data: Path, model: str | None, lineage: int | None, sample: str | None, plot: Path | None) -> None:
     """List the versions of MODEL, or of every model, with what each was made from and how good it is."""
+    if lineage is not None or sample is not None or plot is not None:
+        if model is None:
+            raise InvalidInput("name the model, such as `tidemill models digits --lineage 3`", field="model")
+        show_history(find_addresses(data).database, model, lineage=lineage, sample=sample, plot=plot)
+        return
     store = open_store(find_addresses(data).store)
     names = [model] if model else list_models(store)
     if not names:

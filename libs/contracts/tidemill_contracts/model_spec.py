@@ -109,9 +109,10 @@ class DriftSpec(_Part):
     """How far inputs and predictions may move from training's, by the population stability index.
 
     warn_at: above it a warning is logged. wake_at: above it a round opens with whatever waits.
-    samples_min: below so many test samples nothing is measured.
+    samples_min: below so many test samples nothing is measured; of more, the `window` newest count.
     """
 
+    window: Annotated[int, Field(ge=1)] = 1000
     warn_at: Annotated[float, Field(gt=0)] = 0.2
     wake_at: Annotated[float, Field(gt=0)] = 0.5
     samples_min: Annotated[int, Field(ge=1)] = 100

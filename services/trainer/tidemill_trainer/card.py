@@ -16,6 +16,7 @@ from tidemill_registry.records import RoundRecord
 from tidemill_trainer.recipes.recipe import Weights
 from tidemill_trainer.weights import weights_digest
 
+_APART = ("reference", "spec")
 _PACKAGES = ("tidemill-trainer", "tensorflow-cpu", "tensorflow", "keras", "numpy")
 
 
@@ -58,7 +59,8 @@ def make_card(
             "weights_sha256": weights_digest(weights),
             "snapshot_sha256": hashlib.sha256(snapshot.encode()).hexdigest(),
             "objects": dict(objects),
-            "gate": dict(numbers),
+            "gate": {name: each for name, each in numbers.items() if name not in _APART},
+            **{name: numbers.get(name, {}) for name in _APART},
             "reproduce": f"tidemill reproduce {round_.id}",
         },
     )

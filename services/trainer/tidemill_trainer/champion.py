@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from tidemill_contracts.errors import Corrupt, NotFound
 from tidemill_contracts.layout import MODEL_CARD, manifest_name, version_prefix
@@ -18,10 +20,11 @@ from tidemill_trainer.recipes.recipe import Weights
 
 @dataclass(frozen=True)
 class Champion:
-    """A version to train on from and to be better than."""
+    """A version to train on from and to be better than. reference: what its card says of training's data."""
 
     version: int
     weights: Weights
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
 
 def champion_version(store: ObjectStore, model: str) -> int | None:
@@ -53,7 +56,9 @@ def load_champion(learner: Learner, store: ObjectStore, version: int) -> Champio
     except NotFound as error:
         raise Corrupt(f"version {version} of {model} is not whole: {error}") from error
     same = (card.kind, card.labels, card.further.get("input")) == signature_of(learner.spec)
-    return Champion(version, weights) if same and learner.recipe.fits(weights) else None
+    if not same or not learner.recipe.fits(weights):
+        return None
+    return Champion(version, weights, card.further.get("reference") or {})
 
 
 def signature_of(spec: ModelSpec) -> tuple[str, tuple[str, ...], object]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tidemill_chassis import lifecycle, logs, retry
 from tidemill_chassis.adapters import open_bus, open_store, open_token_verifier
 from tidemill_chassis.health import HealthServer
 from tidemill_contracts.bus import Bus
-from tidemill_contracts.errors import InvalidInput, Unavailable
+from tidemill_contracts.errors import InvalidInput, TidemillError, Unavailable
 from tidemill_contracts.model_spec import load_specs
 from tidemill_contracts.objects import ObjectStore
 from tidemill_registry import Registry, migrate
@@ -25,6 +27,7 @@ from tidemill_trainer.lease import LeaseKeeper
 from tidemill_trainer.model_trainer import ModelTrainer
 from tidemill_trainer.promotion import SCRATCH_PREFIX
 from tidemill_trainer.recipes import open_recipe
+from tidemill_trainer.reproduction import reproduce
 from tidemill_trainer.settings import Settings, from_env
 from tidemill_trainer.workbench import Workbench
 from tidemill_trainer.worker import SUBSCRIPTION, TOPIC, Trainer
@@ -38,9 +41,13 @@ def main() -> None:
     """Train until SIGTERM. Exit code 2: a setting is wrong. 1: a neighbour did not answer at the start."""
     parser = argparse.ArgumentParser(prog="tidemill-trainer", description="Trains on what is new.")
     parser.add_argument("--once", action="store_true", help="do everything that is due now, then end")
-    once = bool(parser.parse_args().once)
+    parser.add_argument("--reproduce", metavar="ROUND", help="repeat a round, compare, write nothing, end")
+    arguments = parser.parse_args()
+    once = bool(arguments.once)
     try:
         settings = from_env(os.environ)
+        if arguments.reproduce:
+            sys.exit(_reproduce(settings, arguments.reproduce))
         logs.configure("trainer", settings.log_level)
         run(settings, once=once)
     except (InvalidInput, ValueError) as error:
@@ -108,6 +115,22 @@ def _way_in(
     )
     pull = ways.run_once if once else ways.run_pulling
     return lambda trainer: pull(trainer, subscription, stop)
+
+
+def _reproduce(settings: Settings, round_id: str) -> int:
+    """Print how the round came out again, as JSON. 0: the same to the bit; 3: another; 1: not at all."""
+    logs.configure("trainer", "warning")
+    registry = Registry.open(settings.database)
+    try:
+        found = reproduce(round_id, registry=registry, store=open_store(settings.store))
+    except TidemillError as error:
+        print(f"tidemill-trainer: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    finally:
+        registry.close()
+    same = {"same_decision": found.same_decision, "same_weights": found.same_weights}
+    print(json.dumps({**asdict(found), **same}))  # noqa: T201
+    return 0 if all(same.values()) else 3
 
 
 class Readiness:

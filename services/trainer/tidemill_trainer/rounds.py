@@ -26,11 +26,13 @@ from tidemill_registry.round_rows import change_round, read_snapshot
 from tidemill_trainer.challengers import keep_challenger
 from tidemill_trainer.champion import Champion, load_champion
 from tidemill_trainer.closing import close_round
+from tidemill_trainer.drift import reference
 from tidemill_trainer.examples import CorruptObject
 from tidemill_trainer.gate import Decision, Evidence, decide
 from tidemill_trainer.promotion import finish_promotion, promote
 from tidemill_trainer.round_log import write_round_log
 from tidemill_trainer.training import Material, gather, measure, train
+from tidemill_trainer.weights import weights_digest
 from tidemill_trainer.workbench import Interrupted, Workbench
 
 STARTS_MAX = 20
@@ -82,7 +84,13 @@ def _run(bench: Workbench, round_: RoundRecord) -> RoundRecord:
     note(bench, round_, phase="evaluating")
     evidence = measure(bench, round_, material, weights, champion)
     decision = decide(evidence, bench.spec.gate)
-    decision = replace(decision, numbers={**decision.numbers, **told})
+    remembered = reference(material.fit.inputs, evidence.challenger.predicted, bench.spec.labels)
+    further = {
+        "reference": remembered,
+        "spec": bench.spec.model_dump(mode="json"),
+        "weights_sha256": weights_digest(weights),
+    }
+    decision = replace(decision, numbers={**decision.numbers, **told, **further})
     write_round_log(bench, round_, epochs, evidence)
     round_, decision = _write_down(bench, round_, evidence, decision, clock.read())
     if not decision.promote:

@@ -181,6 +181,8 @@ class _RoundWatch:
         measures = {**tuning.measures, "train_loss": train_loss}
         self._told.append({"epoch": float(number), **measures})
         log.info("epoch_done", round_id=self._round.id, epoch=number, **measures)
+        if self._bench.only_looks:
+            return
         try:
             with self._bench.lease.write() as sql:
                 change_round(sql, self._round.id, epoch=number)
@@ -188,7 +190,8 @@ class _RoundWatch:
             log.warning("progress_not_written", error=error, round_id=self._round.id)
 
     def keep(self, state: State) -> None:
-        self._state.write(state)
+        if not self._bench.only_looks:
+            self._state.write(state)
 
     def kept(self) -> State | None:
-        return self._state.read()
+        return None if self._bench.only_looks else self._state.read()

@@ -47,6 +47,7 @@ class Workbench:
 
     work: scratch folder. told: what was logged once, by subject. pools: the last count.
     blocked: the registry's mark when a round of the kind was last found to be worth nothing.
+    only_looks: a round is repeated to be compared; nothing is written anywhere, and no lease is needed.
     """
 
     learner: Learner
@@ -61,6 +62,8 @@ class Workbench:
     pools: Pools | None = None
     blocked: dict[RoundKind, tuple[int, ...]] = field(default_factory=dict)
 
+    only_looks: bool = False
+
     @property
     def spec(self) -> ModelSpec:
         return self.learner.spec
@@ -74,7 +77,8 @@ class Workbench:
         """
         if self.stop.is_set():
             raise Interrupted
-        self.lease.check()
+        if not self.only_looks:
+            self.lease.check()
 
     def outlast(self, function: Callable[[], T]) -> T:
         """The function's result, tried again while something it needs is Unavailable; limited as above.
