@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -57,8 +57,9 @@ def from_message(message: Message, expected: type[E]) -> E:
     known: dict[str, object] = {}
     if "ce-id" in message.attributes:
         known["event_id"] = message.attributes["ce-id"]
-    if "ce-time" in message.attributes:
-        known["event_time"] = _time(message.attributes["ce-time"])
+    told = event_time(message.attributes)
+    if told is not None:
+        known["event_time"] = told
     # As `model_copy(update=known)` does, in a tenth of its time: the event is ours alone until we return it.
     event.__dict__.update(known)
     event.__pydantic_fields_set__.update(known)
@@ -73,11 +74,20 @@ def read_any(message: Message) -> Event:
     return from_message(message, _BY_TYPE[kind])
 
 
-def _time(text: str) -> datetime:
+def event_time(attributes: Mapping[str, str]) -> datetime | None:
+    """When a message's event came to pass, as its envelope says; in UTC where it names no zone.
+
+    Raises:
+        InvalidInput: what stands there is no time.
+    """
+    text = attributes.get("ce-time")
+    if text is None:
+        return None
     try:
-        return datetime.fromisoformat(text)
+        told = datetime.fromisoformat(text)
     except ValueError as error:
         raise InvalidInput(f"ce-time is not an RFC 3339 time: {text!r}", field="ce-time") from error
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
 def _explained(error: ValidationError) -> InvalidInput:

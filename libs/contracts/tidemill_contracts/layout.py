@@ -27,7 +27,7 @@ def batch_prefix(dataset: str, split: str) -> str:
 
 
 def batch_name(dataset: str, split: str, hour: datetime, digest: str) -> str:
-    """The name of a batch of messages published in the hour of `hour`, by the digest of its content."""
+    """The name of a batch by the digest of its content. hour: in which its events came to pass, in UTC."""
     return f"{batch_prefix(dataset, split)}{hour:%Y/%m/%d/%H}/{digest}.avro"
 
 

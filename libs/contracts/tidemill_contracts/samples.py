@@ -25,7 +25,8 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A dataset's or model's name: safe in paths, URLs, topics and labels of metrics."""
 
-SampleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
+SAMPLE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
+SampleId = Annotated[str, StringConstraints(pattern=SAMPLE_ID_PATTERN)]
 Scalar = str | int | float | bool | None
 
 ROW_COLUMNS_MAX = 4096

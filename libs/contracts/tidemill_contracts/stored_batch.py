@@ -7,40 +7,38 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import fastavro
 
+from tidemill_contracts.avro_container import REMEMBERED_MAX, MessageRecords, blocks, header
 from tidemill_contracts.bus import Message
 from tidemill_contracts.errors import Corrupt
 
-SCHEMA = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "PubsubMessage",
-        "namespace": "com.google.pubsub.v1",
-        "fields": [
-            {"name": "subscription_name", "type": "string"},
-            {"name": "message_id", "type": "string"},
-            {"name": "publish_time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
-            {"name": "attributes", "type": {"type": "map", "values": "string"}},
-            {"name": "data", "type": "bytes"},
-        ],
-    }
-)
-
-REMEMBERED_MAX = 10_000
-"""Distinct texts whose form is remembered while a batch is digested."""
+SCHEMA: dict[str, object] = {
+    "type": "record",
+    "name": "PubsubMessage",
+    "namespace": "com.google.pubsub.v1",
+    "fields": [
+        {"name": "subscription_name", "type": "string"},
+        {"name": "message_id", "type": "string"},
+        {"name": "publish_time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "attributes", "type": {"type": "map", "values": "string"}},
+        {"name": "data", "type": "bytes"},
+    ],
+}
+_SCHEMA_TEXT = json.dumps(SCHEMA, separators=(",", ":"))
+DIGESTED_BYTES = 64 * 1024
+"""So much is given to SHA-256 at a time: a call costs as much as 200 bytes."""
 Codec = Literal["deflate", "zstandard", "null"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
 """How a container's blocks may be packed; a reader finds it in the container. BigQuery reads deflate."""
 
 
-@dataclass(frozen=True)
-class StoredMessage:
+class StoredMessage(NamedTuple):
     """A message as it is kept: unchanged, with where and when the bus had it."""
 
     subscription_name: str
@@ -58,15 +56,15 @@ class StoredMessage:
 def encode_batch(messages: Iterable[StoredMessage], codec: Codec = "deflate") -> tuple[bytes, str]:
     """The container's bytes and the SHA-256 of its content, in which the codec has no part.
 
-    The same messages in the same order give the same bytes: the sync marker, random in Avro's own writers,
-    is taken from the digest.
+    The same messages in the same order give the same bytes, wherever the same packer is installed: the sync
+    marker, random in Avro's own writers, is taken from the digest.
     """
     kept = list(messages)
     digest = content_digest(kept)
-    buffer = io.BytesIO()
-    records = map(_record, kept)
-    fastavro.writer(buffer, SCHEMA, records, codec=codec, sync_marker=bytes.fromhex(digest)[:16])
-    return buffer.getvalue(), digest
+    sync = bytes.fromhex(digest)[:16]
+    encoder = MessageRecords()
+    records = [encoder.record(*message) for message in kept]
+    return b"".join([header(_SCHEMA_TEXT, codec, sync), *blocks(records, codec, sync)]), digest
 
 
 def decode_batch(data: bytes, name: str = "batch") -> Iterator[StoredMessage]:
@@ -95,14 +93,18 @@ def content_digest(messages: Iterable[StoredMessage]) -> str:
     """
     digest = hashlib.sha256()
     framed = _Framed()
-    for message in messages:
-        parts = [framed[message.subscription_name], _framed(message.message_id)]
-        parts.append(_framed(str(message.publish_time)))
-        for name, value in sorted(message.attributes.items()):
-            parts += framed[name], framed[value]
-        count = len(parts) + 1
-        digest.update(b"%d\n%b%d\n" % (count, b"".join(parts), len(message.data)))
-        digest.update(message.data)
+    gathered: list[bytes] = []
+    size = 0
+    for subscription, ident, time, attributes, data in messages:
+        head = framed[subscription] + _framed(ident) + _framed(str(time))
+        if attributes:
+            head += b"".join([framed[name] + framed[attributes[name]] for name in sorted(attributes)])
+        gathered += (b"%d\n%b%d\n" % (4 + 2 * len(attributes), head, len(data)), data)
+        size += len(data) + len(head)
+        if size > DIGESTED_BYTES:
+            digest.update(b"".join(gathered))
+            gathered, size = [], 0
+    digest.update(b"".join(gathered))
     return digest.hexdigest()
 
 
@@ -122,13 +124,3 @@ class _Framed(dict[str, bytes]):
 def _framed(text: str) -> bytes:
     raw = text.encode("utf-8", "surrogatepass")
     return b"%d\n%b" % (len(raw), raw)
-
-
-def _record(message: StoredMessage) -> dict[str, object]:
-    return {
-        "subscription_name": message.subscription_name,
-        "message_id": message.message_id,
-        "publish_time": message.publish_time,
-        "attributes": dict(sorted(message.attributes.items())),
-        "data": message.data,
-    }

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
 
 from tidemill_contracts.bus import Delivery
-from tidemill_contracts.envelope import from_message
+from tidemill_contracts.envelope import event_time
 from tidemill_contracts.errors import InvalidInput
-from tidemill_contracts.events import SamplesReceived
+from tidemill_contracts.glance import Glancer
 
 OVERHEAD_BYTES = 1024
 """What a held message costs in memory beside its text: measured at 0.9 kB for six attributes."""
+AHEAD_MAX = timedelta(hours=1)
+"""An event that is further ahead of its own publication has a wrong clock: then the publication counts."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Earlier events have a wrong clock too."""
+HOUR_S = 3600
+PLACES_REMEMBERED = 1000
+
+_GLANCER = Glancer()
 
 
-@dataclass(frozen=True)
-class Place:
-    """What the messages of one batch have in common. hour: of publication, in UTC."""
+class Place(NamedTuple):
+    """What the messages of one batch have in common. hour: in which their events came to pass, in UTC."""
 
     dataset: str
     split: str
     hour: datetime
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """A delivery in hand. size_bytes: the memory that it takes."""
 
     delivery: Delivery
@@ -36,24 +44,36 @@ class Held:
 def admit(delivery: Delivery) -> Held:
     """The delivery with its place.
 
-    The body is always parsed, whoever sent it. It costs 2.3 µs a sample in messages of 500 and 5.3 µs in
-    messages of one; trusting an attribute instead would save little, and let anybody with access to the topic
-    store what no reader can read.
+    The body is always checked, whoever sent it: trusting an attribute instead would let anybody with access
+    to the topic store what no reader can read. It costs 0.8 µs a sample in messages of 100, and 1.3 alone.
+
+    The place is the message's own affair, so that it is the same at every delivery. An event without a time
+    came to pass when it was published; late ones go where they belong.
 
     Raises:
         InvalidInput: the message is not SamplesReceived, or has text that no store can hold.
     """
     message = delivery.message
-    texts = [delivery.message_id, *message.attributes.keys(), *message.attributes.values()]
+    size_bytes = len(message.data) + len(delivery.message_id) + OVERHEAD_BYTES
+    happened = delivery.publish_time
+    if message.attributes:
+        size_bytes += _text_bytes(message.attributes)
+        told = event_time(message.attributes)
+        if told is not None and told - happened <= AHEAD_MAX and told >= EPOCH:
+            happened = told
+    seen = _GLANCER.look(message)
+    place = _place(seen.dataset, seen.split, int(happened.timestamp() // HOUR_S))
+    return Held(delivery, place, seen.sample_count, size_bytes)
+
+
+def _text_bytes(attributes: Mapping[str, str]) -> int:
     try:
-        text_bytes = len("".join(texts).encode())
+        return len("".join([*attributes.keys(), *attributes.values()]).encode())
     except UnicodeEncodeError as error:
         raise InvalidInput("an attribute is not text: it holds half a surrogate pair") from error
-    event = from_message(message, SamplesReceived)
-    published = delivery.publish_time.astimezone(UTC)
-    return Held(
-        delivery=delivery,
-        place=Place(event.dataset, event.split, published.replace(minute=0, second=0, microsecond=0)),
-        sample_count=len(event.samples),
-        size_bytes=len(message.data) + text_bytes + OVERHEAD_BYTES,
-    )
+
+
+@lru_cache(PLACES_REMEMBERED)
+def _place(dataset: str, split: str, hour: int) -> Place:
+    """hour: since 1970."""
+    return Place(dataset, split, datetime.fromtimestamp(hour * HOUR_S, UTC))

@@ -49,12 +49,9 @@ def store_batch(batch: Batch, store: ObjectStore, bus: Bus, *, codec: Codec = "d
 
 
 def _kept(delivery: Delivery) -> StoredMessage:
+    message = delivery.message
     return StoredMessage(
-        subscription_name=SUBSCRIPTION,
-        message_id=delivery.message_id,
-        publish_time=delivery.publish_time,
-        attributes=delivery.message.attributes,
-        data=delivery.message.data,
+        SUBSCRIPTION, delivery.message_id, delivery.publish_time, message.attributes, message.data
     )
 
 

@@ -28,7 +28,7 @@ from tidemill_persistor.worker import Worker
 
 ATTEMPTS_MAX = 100
 """The most that Pub/Sub allows: the worker puts bad messages aside; sound ones must outlive crashes."""
-COLLECT_EVERY = 50_000
+COLLECT_EVERY = 500_000
 """Objects made between two searches for cycles. What is in hand is much and has none: searching it as often
 as Python does unasked, every 700, cost 2.5 µs a sample in messages of one."""
 START_ATTEMPTS_MAX = 10

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tidemill_contracts.bus import Delivery, Message
+from tidemill_contracts.errors import InvalidInput
 from tidemill_persistor.admission import Held, admit
 from tidemill_persistor.batching import BatchLimits, Hand, HandLimits
 
@@ -42,6 +45,39 @@ def test_a_batch_is_due_by_age_without_new_traffic(make_delivery: MakeDelivery) 
     assert hand.due(now_s=5.9) is None
     assert hand.due_in_s(now_s=5.75) == 0.25
     assert hand.due(now_s=6.0) is not None
+
+
+def hour_of(make_delivery: MakeDelivery, told: str) -> datetime:
+    """The hour of a message published on 4 May 2026 at 12:30 UTC whose envelope names another time."""
+    delivery = make_delivery("a")
+    return admit(
+        replace(delivery, message=replace(delivery.message, attributes={"ce-time": told}))
+    ).place.hour
+
+
+@pytest.mark.parametrize(
+    ("told", "hour"),
+    [
+        ("2026-05-03T09:59:59.5+00:00", "2026-05-03T09"),
+        ("2026-05-03T09:59:59Z", "2026-05-03T09"),
+        ("2026-05-03T01:10:00+05:30", "2026-05-02T19"),
+        ("2026-05-03T01:10:00", "2026-05-03T01"),
+        ("2026-05-04T13:05:00+00:00", "2026-05-04T13"),
+        ("2026-05-04T14:05:00+00:00", "2026-05-04T12"),
+        ("9999-12-31T23:59:59-12:00", "2026-05-04T12"),
+        ("0001-01-01T00:00:00+14:00", "2026-05-04T12"),
+        ("1969-12-31T23:59:59+00:00", "2026-05-04T12"),
+    ],
+)
+def test_a_message_lies_in_the_hour_of_its_event_unless_that_cannot_be(
+    make_delivery: MakeDelivery, told: str, hour: str
+) -> None:
+    assert hour_of(make_delivery, told) == datetime.fromisoformat(f"{hour}:00+00:00")
+
+
+def test_a_time_that_is_none_is_refused(make_delivery: MakeDelivery) -> None:
+    with pytest.raises(InvalidInput, match="ce-time"):
+        hour_of(make_delivery, "yesterday")
 
 
 def test_datasets_splits_and_hours_do_not_share_a_batch(make_delivery: MakeDelivery) -> None:

@@ -18,6 +18,9 @@ PUBLISH_BYTES_MAX = 4 * 2**20
 """A publish is cut into pipelines of at most this, so that neither side buffers without limit."""
 OVERLOADED_RETRY_S = 5.0
 
+NO_ATTRIBUTES = b"{}"
+_decode = json.JSONDecoder().decode
+
 Entry = tuple[bytes, dict[bytes, bytes]]
 
 
@@ -55,20 +58,19 @@ def fields_of(message: Message) -> dict[Any, Any]:
 
 def delivery_of(entry: bytes, fields: dict[bytes, bytes], attempt: int) -> Delivery:
     ident = entry.decode()
-    message = Message(
-        data=fields.get(b"d", b""),
-        attributes=_attributes(fields.get(b"a", b"{}")),
-        ordering_key=fields.get(b"k", b"").decode("utf-8", "replace"),
-    )
+    key = fields[b"k"].decode("utf-8", "replace") if b"k" in fields else ""
+    message = Message(fields.get(b"d", b""), _attributes(fields.get(b"a", NO_ATTRIBUTES)), key)
     published = datetime.fromtimestamp(int(ident.partition("-")[0]) / 1000, UTC)
-    return Delivery(message, ack_id=ident, message_id=ident, publish_time=published, attempt=attempt)
+    return Delivery(message, ident, ident, published, attempt)
 
 
 def _attributes(raw: bytes) -> dict[str, str]:
     """A stranger may have written the entry: whatever is not a map of text counts as none."""
+    if raw == NO_ATTRIBUTES:
+        return {}
     try:
-        found = json.loads(raw)
-    except ValueError:
+        found = _decode(raw.decode())
+    except (ValueError, RecursionError):
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
