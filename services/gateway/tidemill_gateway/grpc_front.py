@@ -133,7 +133,9 @@ class GrpcFront:
             metadata = await self._admitted(context)
             call = kind(data)
             target = call.target(metadata.get(STICKY_KEY, ""))
-            resolved, answer = await predict(self._plane, target, call, self._timeout_s(context), spans)
+            timeout_s = self._timeout_s(context)
+            caller = str(context.peer())
+            resolved, answer = await predict(self._plane, target, call, timeout_s, spans, caller=caller)
             reply = call.render(resolved, answer)
         except TidemillError as error:
             self._metrics.refused(error)

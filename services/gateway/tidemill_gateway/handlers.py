@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 import numpy as np
-from tidemill_contracts.errors import Unavailable
+from tidemill_contracts.errors import Malformed, Unavailable
 
 from tidemill_gateway.answer_cache import AnswerCache
-from tidemill_gateway.errors import VersionGone
+from tidemill_gateway.errors import ModelFailed, VersionGone
 from tidemill_gateway.plane.batching import Batcher
 from tidemill_gateway.plane.calls import Call, Rows, lane_key
 from tidemill_gateway.plane.lanes import Answer, LaneKey
 from tidemill_gateway.plane.shadow import Shadows
 from tidemill_gateway.plane.signatures import SignatureCache
+from tidemill_gateway.plane.suspects import Suspects
 from tidemill_gateway.plane.tensors import Column
 from tidemill_gateway.plane.traces import RequestTrace
 from tidemill_gateway.plane.version_book import VersionBook
@@ -37,14 +38,21 @@ class Plane:
     executor: Executor
     rows_per_job_max: int
     cache: AnswerCache | None = None
+    suspects: Suspects = field(default_factory=Suspects)
 
 
 async def predict(
-    plane: Plane, target: Target, call: Call, timeout_s: float, trace: RequestTrace | None = None
+    plane: Plane,
+    target: Target,
+    call: Call,
+    timeout_s: float,
+    trace: RequestTrace | None = None,
+    *,
+    caller: str = "",
 ) -> tuple[Resolved, Answer]:
     """The answer, and who gave it. The version is resolved once: a request never straddles a promotion.
 
-    trace: None for a request that nobody traces.
+    trace: None for a request that nobody traces. caller: the connection on which it came.
 
     Raises:
         InvalidInput, NotFound: the request is at fault, and only it.
@@ -63,11 +71,17 @@ async def predict(
                 rows = await asyncio.get_running_loop().run_in_executor(plane.executor, call.rows, signature)
             else:
                 rows = call.rows(signature)
-            key = lane_key(resolved.model, resolved.version, signature, rows, call.output_filter)
-            if plane.cache is None:
-                answer = await _answer(plane, key, rows, deadline_s, trace)
-            else:
-                answer = await _answer_cached(plane, plane.cache, key, rows, deadline_s, trace)
+            suspect = plane.suspects.knows(caller)
+            model, version = resolved.model, resolved.version
+            key = lane_key(model, version, signature, rows, call.output_filter, suspect=suspect)
+            try:
+                if plane.cache is None:
+                    answer = await _answer(plane, key, rows, deadline_s, trace)
+                else:
+                    answer = await _answer_cached(plane, plane.cache, key, rows, deadline_s, trace)
+            except (Malformed, ModelFailed):  # of the model: ours were raised before
+                plane.suspects.note(caller)
+                raise
             if resolved.label == "stable" and target.label is None and target.version is None:
                 plane.shadows.consider(plane.versions.views[resolved.model], signature, rows, answer)
             return resolved, answer

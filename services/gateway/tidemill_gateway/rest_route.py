@@ -80,7 +80,9 @@ class RestRoute:
             sticky = request.header(STICKY_HEADER)
             if sticky:
                 target = replace(target, sticky=sticky[:STICKY_BYTES_MAX].decode("latin-1"))
-            resolved, answer = await predict(self._plane, target, call, self._timeout_s(request), spans)
+            timeout_s = self._timeout_s(request)
+            caller = request.connection
+            resolved, answer = await predict(self._plane, target, call, timeout_s, spans, caller=caller)
             said = call.render(resolved, answer)
         except TidemillError as error:
             if spans is not None:

@@ -178,10 +178,9 @@ def test_what_is_handed_on_goes_to_the_version_that_would_answer(
     client: Client, serving: SmallServing
 ) -> None:
     serving.models["digits"][2] = State.AVAILABLE  # newer than the one that is stable
-    for spec in ({}, {"version_label": "stable"}):
-        asked = model_pb2.GetModelMetadataRequest(
-            model_spec=predict_pb2.ModelSpec(name="digits", **spec), metadata_field=[methods.SIGNATURE_DEF]
-        )
+    for label in (None, "stable"):
+        spec = predict_pb2.ModelSpec(name="digits", version_label=label)
+        asked = model_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[methods.SIGNATURE_DEF])
         reply, _ = client.call(methods.GET_MODEL_METADATA, asked)
 
         told = model_pb2.GetModelMetadataResponse.FromString(reply)

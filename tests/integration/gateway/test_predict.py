@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -66,6 +67,34 @@ def test_one_bad_row_fails_only_its_own_request(gateway: GatewayProcess, serving
         statuses = [answer.result().status for answer in answers]
 
     assert statuses == [400 if value == serving.poison else 200 for value in values]
+
+
+def test_who_sends_bad_rows_again_makes_nobody_wait_again(
+    gateway: GatewayProcess, serving: SmallServing
+) -> None:
+    bad = json.dumps({"instances": [image(serving.poison)]})
+    rude = gateway.connect()
+
+    def send_bad() -> int:
+        rude.request("POST", "/v1/models/digits:predict", bad)
+        response = rude.getresponse()
+        response.read()
+        return response.status
+
+    assert send_bad() == 400
+    calls = len(serving.headers)
+    serving.gate.clear()
+    with ThreadPoolExecutor(21) as pool:
+        again = pool.submit(send_bad)
+        answers = [pool.submit(gateway.predict, {"instances": [image(float(n))]}) for n in range(20)]
+        wait_until(lambda: gateway.metric("tidemill_gateway_waiting_rows") == 21, "all callers wait")
+        serving.gate.set()
+        assert {answer.result().status for answer in answers} == {200}
+        assert again.result() == 400
+
+    # Two batches were out while the rest gathered; the bad row travelled alone, and nothing was run twice.
+    assert len(serving.headers) - calls <= 4
+    rude.close()
 
 
 def test_a_version_and_a_label_can_be_asked_for(

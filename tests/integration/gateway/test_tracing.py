@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -28,7 +28,8 @@ class Collector:
     """Takes OTLP over HTTP and keeps every span."""
 
     def __init__(self) -> None:
-        spans = self.spans = []
+        spans: list[Any] = []
+        self.spans = spans
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -49,9 +50,7 @@ class Collector:
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    spans: list[Message]
-
-    def named(self, name: str) -> list[Message]:
+    def named(self, name: str) -> list[Any]:
         return [span for span in self.spans if span.name == name]
 
     def close(self) -> None:

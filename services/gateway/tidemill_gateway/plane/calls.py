@@ -50,11 +50,17 @@ class Call(Protocol):
 
 
 def lane_key(
-    model: str, version: int, signature: Signature, rows: Rows, output_filter: tuple[str, ...] = ()
+    model: str,
+    version: int,
+    signature: Signature,
+    rows: Rows,
+    output_filter: tuple[str, ...] = (),
+    *,
+    suspect: bool = False,
 ) -> LaneKey:
     """The lane in which the rows may travel."""
     inputs = tuple(
         (spec.name, column.dtype, column.row_shape)
         for spec, column in zip(signature.inputs, rows.columns, strict=True)
     )
-    return LaneKey(model, version, signature.name, inputs, output_filter, rows.batchable)
+    return LaneKey(model, version, signature.name, inputs, output_filter, rows.batchable, suspect)

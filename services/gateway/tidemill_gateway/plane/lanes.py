@@ -17,6 +17,7 @@ class LaneKey(NamedTuple):
 
     inputs: name, dtype and row shape of each input, in the signature's order.
     batchable: False where the model takes no row dimension; then every request is a batch of its own.
+    suspect: of callers who sent lately what the model refused.
     """
 
     model: str
@@ -25,6 +26,7 @@ class LaneKey(NamedTuple):
     inputs: tuple[tuple[str, int, tuple[int, ...]], ...]
     output_filter: tuple[str, ...] = ()
     batchable: bool = True
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ class Connection(asyncio.Protocol):
             self._limits,
             peer=str(peer[0]) if isinstance(peer, tuple) else "",
             secure=transport.get_extra_info("ssl_object") is not None,
+            connection=f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "",
         )
         self._host.connections.add(self)
         self._wait(self._limits.header_s)

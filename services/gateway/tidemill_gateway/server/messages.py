@@ -16,6 +16,7 @@ class Request:
     """A whole request. Header names are in lower case; `target` is path and query as sent.
 
     caller: whose key it showed; empty where no keys are set up.
+    connection: address and port on which it came; empty where there are none.
     """
 
     method: bytes
@@ -27,6 +28,7 @@ class Request:
     keep_alive: bool = True
     http_version: str = "1.1"
     caller: str = ""
+    connection: str = ""
 
     def header(self, name: bytes) -> bytes:
         """The first header of that name; empty if there is none."""

@@ -28,9 +28,10 @@ class RequestParser:
     expects_continue: the client waits for a word before it sends the body.
     """
 
-    def __init__(self, limits: HttpLimits, *, peer: str, secure: bool) -> None:
+    def __init__(self, limits: HttpLimits, *, peer: str, secure: bool, connection: str = "") -> None:
         self._limits = limits
         self._peer = peer
+        self._connection = connection
         self._secure = secure
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: Refusal | None = None
@@ -136,6 +137,7 @@ class RequestParser:
                 secure=self._secure,
                 keep_alive=self._parser.should_keep_alive(),
                 http_version=self._parser.get_http_version(),
+                connection=self._connection,
             )
         )
 
