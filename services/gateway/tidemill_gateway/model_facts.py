@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from tidemill_contracts.errors import Corrupt, NotFound
 from tidemill_contracts.layout import MANIFEST, manifest_name, model_card_name, model_prefix
-from tidemill_contracts.manifest import Manifest, ModelCard, parse_document
+from tidemill_contracts.manifest import Manifest, parse_document
 from tidemill_contracts.objects import ObjectStore
 
 VERSIONS_CACHED_MAX = 1024
@@ -61,8 +62,20 @@ class ModelFacts:
         }
         name = model_card_name(model, version)
         try:
-            card = parse_document(ModelCard, self._store.get(name), name)
+            described = _read_card(self._store.get(name))
         except NotFound:
             return facts
-        described = card.model_dump(mode="json", exclude={"model", "version", "labels"})
-        return {**described, "classes": list(card.labels), **facts}
+        except ValueError as error:
+            return {**facts, "fault": f"{name} is no model card: {error}"}
+        return {**described, **facts}
+
+
+def _read_card(data: bytes) -> dict[str, Any]:
+    """All that a card says, whatever the trainer of its time put on it; raises ValueError if it is none."""
+    card = orjson.loads(data)
+    if not isinstance(card, dict):
+        raise ValueError("it is not a JSON object")
+    classes = card.pop("labels", [])  # `labels` are what versions bear
+    for name in ("model", "version"):
+        card.pop(name, None)
+    return {**card, "classes": classes}

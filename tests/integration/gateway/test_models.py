@@ -66,6 +66,24 @@ def test_versions_tell_what_each_is_and_how_good(published: Manifest, gateway: G
     }
 
 
+def test_a_card_of_another_time_is_told_as_it_is_and_a_broken_one_is_said_to_be_broken(
+    published: Manifest, store_url: str, start_gateway: Callable[..., GatewayProcess]
+) -> None:
+    store = open_store(store_url)
+    for data, told in (
+        (b'{"dataset": "digits", "conscience": "clear"}', {"dataset": "digits", "conscience": "clear"}),
+        (b"not a card", {"fault": "models/digits/1/assets.extra/model_card.json is no model card"}),
+    ):
+        store.put(model_card_name("digits", 1), data)
+        gateway = start_gateway()
+
+        (version,) = gateway.ask("GET", "/v1/models/digits/versions").json["versions"]
+
+        assert version["digest"] == published.digest
+        for name, value in told.items():
+            assert str(version[name]).startswith(value)
+
+
 def test_models_are_listed_with_what_serves(gateway: GatewayProcess) -> None:
     assert gateway.ask("GET", "/v1/models").json == {
         "models": [{"name": "digits", "ready": True, "stable": 1, "labels": {"stable": 1}, "versions": [1]}]
