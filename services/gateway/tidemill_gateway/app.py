@@ -39,6 +39,7 @@ from tidemill_gateway.rollout_routes import add_rollout_routes
 from tidemill_gateway.routes import add_routes
 from tidemill_gateway.server.compression import Unreadable, deflate, inflate
 from tidemill_gateway.server.messages import Request, Response
+from tidemill_gateway.server.refusals import count_refusal
 from tidemill_gateway.server.wsgi_bridge import WsgiBridge
 from tidemill_gateway.settings import Settings
 
@@ -142,6 +143,7 @@ class Gateway:
         try:
             await inflate(request, bytes_max=self.limits.body_bytes_max, executor=self._executor)
         except Unreadable as error:
+            count_refusal(error.response.status)
             return error.response
         response = await self._answer(request)
         return await deflate(request, response, executor=self._executor)

@@ -155,6 +155,17 @@ def test_metrics_tell_by_version_label_and_signature(gateway: GatewayProcess) ->
     assert "tidemill_gateway_queue_seconds_sum" in text
 
 
+def test_what_never_became_a_request_is_counted_by_its_status(gateway: GatewayProcess) -> None:
+    gateway.raw(b"nonsense\r\n\r\n")
+    gateway.predict(b"nonsense", **{"Content-Encoding": "gzip"})
+    gateway.predict(b"nonsense", **{"Content-Encoding": "br"})
+
+    text = gateway.ask("GET", "/metrics").body.decode()
+
+    assert 'tidemill_gateway_http_refusals_total{status="400"} 2.0' in text
+    assert 'tidemill_gateway_http_refusals_total{status="415"} 1.0' in text
+
+
 def test_it_is_alive_but_not_ready_until_a_model_serves(
     start_gateway: Callable[..., GatewayProcess], serving: SmallServing, set_labels: Callable[..., None]
 ) -> None:

@@ -9,6 +9,7 @@ from tidemill_chassis.logs import get_logger
 
 from tidemill_gateway.server.limits import HttpLimits
 from tidemill_gateway.server.messages import Handle, Request, Response, error_response, serialize
+from tidemill_gateway.server.refusals import count_refusal
 from tidemill_gateway.server.request_parser import Refusal, RequestParser
 
 log = get_logger(__name__)
@@ -163,6 +164,7 @@ class Connection(asyncio.Protocol):
         the client's system would drop the answer too.
         """
         self._last = True
+        count_refusal(refusal.status)
         if self._task is not None or self._parser.complete or self._transport.is_closing():
             return
         self._refused = True
