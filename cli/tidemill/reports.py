@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from tidemill_registry.records import RoundRecord, TestRun
+from tidemill_registry.trigger_rows import Trigger
 
 _STATUS_STYLE = {"promoted": "green", "ignored": "yellow", "failed": "red"}
 
@@ -22,7 +24,7 @@ def rounds_table(model: str, rounds: Sequence[RoundRecord], test_runs: Sequence[
         box=SIMPLE_HEAD,
         show_edge=False,
     )
-    for heading in ("round", "seen", "validation", "test", "decision", "version", "s"):
+    for heading in ("round", "seen", "validation", "test", "decision", "version", "s", "CPU s", "per point"):
         table.add_column(heading, justify="left" if heading == "decision" else "right")
     for one, seen in zip(rounds, samples_seen(rounds), strict=True):
         test = latest_test_run(test_runs, one.challenger_version) if one.status == "promoted" else None
@@ -34,10 +36,13 @@ def rounds_table(model: str, rounds: Sequence[RoundRecord], test_runs: Sequence[
             f"[{_STATUS_STYLE.get(one.status, 'white')}]{one.status}[/]",
             str(one.challenger_version) if one.status == "promoted" else "",
             f"{one.seconds:.0f}" if one.seconds is not None else "",
+            f"{one.cpu_seconds:.0f}" if one.cpu_seconds is not None else "",
+            _cost_per_point(one),
         )
     table.caption = (
         "seen: training samples so far; *: a round of ignored ones, regrouped\n"
-        "validation of the challenger, test of what was promoted: accuracy / loss"
+        "validation of the challenger, test of what was promoted: accuracy / loss\n"
+        "per point: seconds of CPU for each hundredth of accuracy that a promoted version gained"
     )
     return table
 
@@ -45,6 +50,23 @@ def rounds_table(model: str, rounds: Sequence[RoundRecord], test_runs: Sequence[
 def samples_seen(rounds: Sequence[RoundRecord]) -> list[int]:
     """Training samples up to each round. A retry brings samples that were counted when they were new."""
     return list(accumulate(one.train_count if one.kind == "new" else 0 for one in rounds))
+
+
+def describe_triggers(triggers: Sequence[Trigger]) -> str:
+    """What woke a round, in words."""
+    counts = Counter(each.kind for each in triggers)
+    missed = sum(each.missed_count for each in triggers)
+    said = ", ".join(f"{count} × {kind}" for kind, count in sorted(counts.items()))
+    return (said or "what waited") + (f" (for {missed} missed times too)" if missed else "")
+
+
+def _cost_per_point(one: RoundRecord) -> str:
+    """What a point of accuracy cost, where a champion was beaten."""
+    known = one.cpu_seconds is not None and one.champion_accuracy is not None
+    if one.status != "promoted" or not known or one.challenger_accuracy is None:
+        return ""
+    points = (one.challenger_accuracy - (one.champion_accuracy or 0.0)) * 100
+    return f"{(one.cpu_seconds or 0.0) / points:.1f}" if points > 0 else ""
 
 
 def measure(accuracy: float | None, loss: float | None) -> str:
@@ -65,9 +87,14 @@ def plot_rounds(model: str, rounds: Sequence[RoundRecord], test_runs: Sequence[T
         one for one in rounds if one.challenger_accuracy is not None and one.challenger_loss is not None
     ]
     seen = samples_seen(closed)
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
     figure.suptitle(f"{model}: what each round made of the samples so far")
-    for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+    *measured, cost = figure.subplots(1, 3)
+    cost.bar(range(len(closed)), [one.cpu_seconds or 0.0 for one in closed], color="0.7")
+    cost.set_xticks(range(len(closed)), [str(one.number) for one in closed], fontsize=7)
+    cost.set_xlabel("round")
+    cost.set_ylabel("seconds of CPU")
+    for axes, name in zip(measured, ("accuracy", "loss"), strict=True):
         values = [getattr(one, f"challenger_{name}") for one in closed]
         axes.plot(seen, values, color="0.8", zorder=1)
         for status, colour, marker in (("promoted", "tab:green", "o"), ("ignored", "tab:orange", "x")):

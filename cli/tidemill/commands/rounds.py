@@ -8,9 +8,10 @@ import click
 from rich.console import Console
 from tidemill_contracts.errors import NotFound
 from tidemill_registry.registry import Registry
+from tidemill_registry.trigger_rows import triggers_of_round
 
 from tidemill.deployment import find_addresses
-from tidemill.reports import plot_rounds, rounds_table
+from tidemill.reports import describe_triggers, plot_rounds, rounds_table
 
 
 @click.command(
@@ -28,6 +29,8 @@ def rounds(data: Path, model: str, reasons: bool, plot: Path | None) -> None:
     registry = Registry.open(find_addresses(data).database)
     try:
         found, test_runs = registry.rounds(model), registry.test_runs(model)
+        with registry.read() as sql:
+            woken = {one.id: describe_triggers(triggers_of_round(sql, one.id)) for one in found}
     finally:
         registry.close()
     if not found:
@@ -38,7 +41,8 @@ def rounds(data: Path, model: str, reasons: bool, plot: Path | None) -> None:
     console.print(rounds_table(model, found, test_runs))
     if reasons:
         for one in found:
-            console.print(f"round {one.number}: {one.reason or one.phase}")
+            console.print(f"round {one.number}: {one.reason or one.phase}", highlight=False)
+            console.print(f"  [dim]{one.id}; woken by {woken[one.id]}[/]", highlight=False, soft_wrap=True)
     if plot:
         plot_rounds(model, found, test_runs, plot)
         console.print(f"drawn in {plot}")

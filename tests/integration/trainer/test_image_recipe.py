@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,10 +17,11 @@ from PIL import Image
 from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.model_spec import ImageInput, ModelSpec
 from tidemill_contracts.samples import Sample
-from tidemill_trainer.recipes import open_recipe
+from tidemill_trainer.recipes import image_classifier, open_recipe
 from tidemill_trainer.recipes.image_classifier import ImageClassifier
 from tidemill_trainer.recipes.image_network import build_network
 from tidemill_trainer.recipes.recipe import Examples, Score, State, Weights
+from tidemill_trainer.recipes.runtime import precision
 from tidemill_trainer.weights import weights_digest
 
 Encode = Callable[..., bytes]
@@ -222,3 +224,56 @@ def test_a_larger_input_gets_more_stages_not_a_larger_head() -> None:
 def test_a_kind_without_a_recipe_is_refused() -> None:
     with pytest.raises(InvalidInput, match="image_classifier"):
         open_recipe(_spec(kind="fortune_teller"))
+
+
+class Killed(BaseException):
+    pass
+
+
+class Keeping(Recorded):
+    """Keeps the state as a round does; may die at an epoch's end."""
+
+    def __init__(self, dies_after: int | None = None, state: State | None = None) -> None:
+        super().__init__()
+        self.state = state
+        self._dies_after = dies_after
+
+    def keep(self, state: State) -> None:
+        self.state = state
+
+    def kept(self) -> State | None:
+        return self.state
+
+    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
+        super().epoch(number, tuning, train_loss=train_loss)
+        if number == self._dies_after:
+            raise Killed
+
+
+@pytest.mark.parametrize("dies_after", [1, 3])
+def test_a_training_that_was_killed_goes_on_and_ends_with_the_same_weights(
+    recipe: ImageClassifier, weights: Weights, examples: tuple[Examples, Examples], dies_after: int
+) -> None:
+    first = Keeping(dies_after)
+    with pytest.raises(Killed):
+        recipe.train(None, *examples, seed=1, watch=first)
+
+    second = Keeping(state=first.state)
+    again = recipe.train(None, *examples, seed=1, watch=second)
+
+    assert len(second.scores) == 4 - dies_after
+    assert weights_digest(again) == weights_digest(weights)
+
+
+def test_half_precision_trains_weights_that_a_whole_network_can_use(
+    recipe: ImageClassifier, examples: tuple[Examples, Examples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_classifier, "precision", lambda: precision("mixed_float16"))
+    train, tuning = examples
+
+    some = recipe.train(None, train.take(np.arange(200)), tuning, seed=1, watch=Silent())
+
+    assert {each.dtype for each in some} == {np.dtype("float32")}
+    assert recipe.fits(some)
+    assert recipe.score(some, tuning).accuracy > 0.3
+    assert keras.config.dtype_policy().name == "float32"
