@@ -6,6 +6,8 @@ Ends with 1 where a promise is not kept.
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,6 +48,13 @@ def our_figures(models: Path, seconds: float) -> Figures:
         return under_load(running.url, running.pids, models, seconds)
 
 
+def conditions() -> str:
+    """On what the figures were taken, and how busy it was before."""
+    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    cores, busy = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    return f"{cores} cores of {names[0] if names else 'a processor'}, load average {busy:.1f} before"
+
+
 def table(found: dict[str, Figures], ours: str) -> str:
     """A line for each server and load; how many times its requests are ours."""
     lines = [
@@ -68,6 +77,7 @@ def main(names: list[str], seconds: float) -> int:
     """Measure, print, judge."""
     need_wrk()
     keep_to_two_cores()
+    print(f"{conditions()}; {seconds} s under each load\n", flush=True)
     peers: dict[str, Figures] = {}
     refused: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
