@@ -64,6 +64,14 @@ class Several(tf.Module):
     def divide(self, a):
         return {"quotient": a / tf.zeros_like(a)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "turns")])
+    def spin(self, turns):
+        """Short operations, as many as asked for: hours of them, if need be."""
+        matrix = tf.eye(64)
+        for _ in tf.range(tf.cast(turns[0], tf.int32)):
+            matrix = tf.linalg.l2_normalize(matrix @ matrix)
+        return {"sum": tf.reduce_sum(matrix)[tf.newaxis]}
+
     @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "pair")])
     def pairs(self, pair):
         return {"swapped": tf.reverse(pair, [1])}
@@ -105,6 +113,7 @@ def several(path: Path) -> None:
         "scalar": module.scalar,
         "divide": module.divide,
         "pairs": module.pairs,
+        "spin": module.spin,
     }
     tf.saved_model.save(module, str(path), signatures=signatures)
 

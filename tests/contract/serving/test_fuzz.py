@@ -98,6 +98,45 @@ def test_naughty_strings_come_back_as_they_went(server, naughty):
     assert json.loads(reply.body)["predictions"] == sent
 
 
+def test_naughty_strings_over_grpc_get_an_answer(server, naughty):
+    """As the model's name, the label, the signature, the input's and the output's alias, and as text."""
+    wrong = {}
+    for text in naughty:
+        requests = [predict_request(model_name=text), predict_request(), predict_request(), predict_request()]
+        requests[1].model_spec.version_label = text
+        requests[2].model_spec.signature_name = text
+        requests[3].output_filter.append(text)
+        requests.append(predict_request(alias=text))
+        codes = [raw_call(server, request.SerializeToString()) for request in requests]
+        if not set(codes) <= GRPC_OF_OURS:
+            wrong[text] = codes
+
+    assert wrong == {}
+
+
+def test_naughty_strings_over_grpc_come_back_as_they_went(server, naughty):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "strings", "text"
+    tensor = request.inputs["text"]
+    tensor.dtype = 7
+    tensor.tensor_shape.dim.add().size = len(naughty)
+    tensor.string_val.extend(text.encode() for text in naughty)
+
+    response = server.prediction.Predict(request, timeout=60)
+
+    assert [value.decode() for value in response.outputs["text"].string_val] == naughty
+
+
+def predict_request(model_name="half_plus_two", alias="x"):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model_name
+    request.inputs[alias].dtype = 1
+    for size in (1, 1):
+        request.inputs[alias].tensor_shape.dim.add().size = size
+    request.inputs[alias].float_val.append(1.0)
+    return request
+
+
 def raw_call(server, data: bytes) -> grpc.StatusCode:
     call = server.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
     try:
@@ -161,5 +200,24 @@ def test_memory_stays_flat_under_wrong_requests(server, engine_rss_mb):
     storm(500)
     before_mb = engine_rss_mb()
     storm(3000)
+
+    assert engine_rss_mb() - before_mb < 20
+
+
+@pytest.mark.skipif("TIDEMILL_TEST_SERVER" in os.environ, reason="another server's memory cannot be seen")
+def test_memory_stays_flat_under_wrong_requests_over_grpc(server, engine_rss_mb):
+    def storm(count: int) -> None:
+        for number in range(count):
+            unknown, labelled = predict_request(model_name=f"m{number}"), predict_request()
+            labelled.model_spec.version_label = f"l{number}"
+            wrong_shape = predict_request()
+            wrong_shape.inputs["x"].tensor_shape.dim[0].size = 1000 + number
+            foreign = predict_request(alias=f"a{number}")
+            for request in (unknown, labelled, wrong_shape, foreign):
+                raw_call(server, request.SerializeToString())
+
+    storm(500)
+    before_mb = engine_rss_mb()
+    storm(2000)
 
     assert engine_rss_mb() - before_mb < 20

@@ -404,6 +404,31 @@ def test_a_deadline_that_has_passed_is_told(server):
     assert caught.value.code() is CODE.DEADLINE_EXCEEDED
 
 
+def test_a_run_ends_at_its_callers_deadline(server):
+    """Eight such calls would keep every core busy for hours if they ran on."""
+    request = predict_request("several", signature="spin", turns=np.array([1e9], np.float32))
+    calls = [server.prediction.Predict.future(request, timeout=0.3) for _ in range(8)]
+    codes = [call.code() for call in calls]
+
+    assert codes == [CODE.DEADLINE_EXCEEDED] * 8
+    answer = server.prediction.Predict(predict_request(x=X), timeout=60)
+    assert answer.outputs["y"].float_val[:] == [3.5, 4.0]
+
+
+def test_a_reload_says_that_it_is_done_and_how_much_metrics_rose(server):
+    request = model_management_pb2.ReloadConfigRequest()
+    request.metric_names.extend(["/tensorflow/serving/request_count", "no such metric"])
+    request.config.model_config_list.config.add(
+        name="half_plus_two", base_path=str(server.models / HALF), model_platform="tensorflow"
+    )
+
+    response = server.model.HandleReloadConfigRequest(request, timeout=60)
+
+    assert response.status.error_code == 0
+    rises = {metric.name: metric.int64_value_increase for metric in response.metric}
+    assert rises == {"/tensorflow/serving/request_count": 0, "no such metric": 0}
+
+
 def test_a_reload_storm_leaves_the_last_configuration(server):
     def storm(turn):
         server.serve(**({"half_plus_two": ALL} if turn % 2 else {"half_plus_two": ALL, "several": ""}))

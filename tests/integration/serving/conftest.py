@@ -150,6 +150,41 @@ def scaler(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], dict[s
     return make
 
 
+@pytest.fixture(scope="session")
+def slow_to_load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], dict[str, bytes]]:
+    """Files of a model like `scaler(7.0)` whose initialiser computes for so many seconds."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+
+    def make(seconds: float) -> dict[str, bytes]:
+        folder = tmp_path_factory.mktemp("slow") / "1"
+        with tf.Graph().as_default(), v1.Session() as session:
+            x = v1.placeholder(tf.float32, [None], name="x")
+            factor = v1.get_variable("factor", initializer=7.0)
+            y = factor * x
+            start_s = tf.timestamp()
+            with tf.control_dependencies([start_s]):
+                last = tf.while_loop(
+                    lambda matrix: tf.timestamp() < start_s + seconds,
+                    lambda matrix: tf.linalg.l2_normalize(matrix @ matrix),
+                    [tf.eye(128)],
+                    parallel_iterations=1,
+                )
+            session.run(v1.global_variables_initializer())
+            builder = v1.saved_model.Builder(str(folder))
+            signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+            builder.add_meta_graph_and_variables(
+                session, ["serve"], {"serving_default": signature}, main_op=tf.group(last)
+            )
+            builder.save()
+        return {
+            str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+        }
+
+    return make
+
+
 @pytest.fixture
 def publish() -> Callable[..., Manifest]:
     """Lays a version in a store as the trainer does: files, manifest, label."""

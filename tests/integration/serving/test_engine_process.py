@@ -12,10 +12,16 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 from tidemill_serving.engine.states import State
 
 BINARY = str(Path(sys.executable).parent / "tidemill-model-server")
@@ -191,6 +197,51 @@ def test_sigterm_under_load_fails_no_request_that_was_taken(start_engine, base, 
 
     assert code == 0
     assert wrong == []
+
+
+class Spinner(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="turns")])
+    def spin(self, turns):
+        matrix = tf.eye(64)
+        for _ in tf.range(tf.cast(turns[0], tf.int32)):
+            matrix = tf.linalg.l2_normalize(matrix @ matrix)
+        return {"sum": tf.reduce_sum(matrix)[tf.newaxis]}
+
+
+def test_a_rest_request_is_given_up_at_the_flags_timeout(start_engine, tmp_path, free_port):
+    module = Spinner()
+    tf.saved_model.save(module, str(tmp_path / "spinner" / "1"), signatures={"serving_default": module.spin})
+    engine = start_engine(
+        "--model_name=spinner",
+        f"--model_base_path={tmp_path}/spinner",
+        f"--rest_api_port={free_port}",
+        "--rest_api_timeout_in_ms=400",
+    )
+
+    status, body, _ = post(free_port, "/v1/models/spinner:predict", {"instances": [1e9]})
+    cpu = psutil.Process(engine.process.popen.pid)
+    used_s = sum(cpu.cpu_times()[:2])
+    threading.Event().wait(0.5)
+
+    assert (status, list(body)) == (504, ["error"])
+    assert sum(cpu.cpu_times()[:2]) - used_s < 0.4, "the run goes on"
+    assert post(free_port, "/v1/models/spinner:predict", {"instances": [1.0]})[0] == 200
+
+
+def test_a_reload_tells_how_many_loads_it_took(start_engine, base):
+    engine = start_engine()
+    request = model_management_pb2.ReloadConfigRequest(
+        metric_names=["/tensorflow/cc/saved_model/load_attempt_count"]
+    )
+    request.config.model_config_list.config.add(
+        name="scaler", base_path=str(base), model_platform="tensorflow"
+    )
+
+    response = model_service_pb2_grpc.ModelServiceStub(engine.channel).HandleReloadConfigRequest(
+        request, timeout=60
+    )
+
+    assert [metric.int64_value_increase for metric in response.metric] == [1]
 
 
 def test_cors_headers_come_when_asked_for(start_engine, base, free_port):

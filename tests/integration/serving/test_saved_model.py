@@ -1,9 +1,11 @@
-"""The one call path into TensorFlow: prepared callables on a loaded SavedModel."""
+"""The one call path into TensorFlow: prepared calls on a loaded SavedModel."""
 
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -30,6 +32,14 @@ class Arithmetic(tf.Module):
     def count(self, step):
         return {"calls": self.calls.assign_add(tf.reduce_sum(step))}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "turns")])
+    def spin(self, turns):
+        """Short operations, as many as asked for: minutes, if need be."""
+        matrix = tf.eye(64)
+        for _ in tf.range(tf.cast(turns[0], tf.int32)):
+            matrix = tf.linalg.l2_normalize(matrix @ matrix)
+        return {"sum": tf.reduce_sum(matrix)[tf.newaxis]}
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image")])
     def brightness(self, image):
         def one(encoded):
@@ -46,6 +56,7 @@ def folder(tmp_path_factory):
         "serving_default": module.compute,
         "count": module.count,
         "image": module.brightness,
+        "spin": module.spin,
     }
     tf.saved_model.save(module, str(path), signatures=signatures)
     return path
@@ -75,7 +86,7 @@ def test_one_output_alone_is_computed_alone(model):
 
 
 def test_initialisers_are_no_signatures(model):
-    assert sorted(model.signatures) == ["count", "image", "serving_default"]
+    assert sorted(model.signatures) == ["count", "image", "serving_default", "spin"]
 
 
 def test_state_lasts_between_calls(model):
@@ -113,14 +124,46 @@ def test_threads_share_a_model_without_mixing_answers(model):
 
 
 def test_ever_new_sets_of_outputs_stay_within_the_limit(model, monkeypatch):
-    monkeypatch.setattr(saved_model, "CALLABLES_MAX", 2)
+    monkeypatch.setattr(saved_model, "CALLS_MAX", 2)
     inputs = {"a": floats(5), "b": floats(2)}
 
     for outputs in (["sum"], ["product"], ["difference"], ["sum", "difference"]):
         model.run("serving_default", inputs, outputs)
 
     assert model.run("serving_default", inputs, ["difference", "sum"])[0].tolist() == [3.0]
-    assert len(model._callables) <= 2 + 1
+    assert len(model._calls) <= 2 + 1
+
+
+def test_a_run_stops_at_its_deadline(model):
+    started_s = monotonic()
+
+    with pytest.raises(StatusError) as caught:
+        model.run("spin", {"turns": floats(1e9)}, ["sum"], deadline_s=started_s + 0.3)
+    took_s = monotonic() - started_s
+
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert took_s < 20, "it would take hours to its end"
+    after_s = time.process_time()
+    threading.Event().wait(0.5)
+    assert time.process_time() - after_s < 0.4, "the run goes on behind our back"
+
+
+def test_a_run_with_a_deadline_answers_as_one_without(model):
+    inputs = {"a": floats(5), "b": floats(2)}
+
+    timed = model.run("serving_default", inputs, ["sum", "product"], deadline_s=monotonic() + 60)
+
+    assert [each.tolist() for each in timed] == [[7.0], [10.0]]
+
+
+def test_nothing_runs_for_a_deadline_that_has_passed(model):
+    one = {"step": np.array([1], np.int64)}
+
+    with pytest.raises(StatusError) as caught:
+        model.run("count", one, ["calls"], deadline_s=monotonic() - 1)
+
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert int(model.run("count", one, ["calls"])[0]) == 1
 
 
 def test_a_wrong_shape_is_the_callers_fault(model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ class Doubler:
     def __init__(self):
         self.signatures = {}
         self.runs = []
+        self.deadlines = []
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Semaphore(0)
 
-    def run(self, signature_name, inputs, outputs):
+    def run(self, signature_name, inputs, outputs, *, deadline_s=None):
+        self.deadlines.append(deadline_s)
         self.runs.append(len(inputs["x"]))
         self.entered.release()
         assert self.gate.wait(10)
@@ -34,14 +37,16 @@ class Doubler:
 
 
 class Caller(threading.Thread):
-    def __init__(self, servable, *values):
+    def __init__(self, servable, *values, deadline_s=None):
         super().__init__()
+        self.deadline_s = deadline_s
         self.servable, self.values, self.answer, self.error = servable, values, None, None
         self.start()
 
     def run(self):
         try:
-            (out,) = self.servable.run("s", {"x": np.array(self.values, np.float32)}, ["y"])
+            rows = {"x": np.array(self.values, np.float32)}
+            (out,) = self.servable.run("s", rows, ["y"], deadline_s=self.deadline_s)
             self.answer = out.tolist()
         except StatusError as error:
             self.error = error
@@ -167,3 +172,56 @@ def test_many_threads_get_their_own_answers():
 
     assert [caller.answer for caller in callers] == [[2.0 * number] for number in range(200)]
     assert servable._lanes == {}
+
+
+def test_who_waits_past_the_deadline_is_told_and_never_runs():
+    inner, servable, first = held()
+    late = Caller(servable, 5, deadline_s=monotonic() + 0.05)
+    late.join(10)
+
+    inner.gate.set()
+    first.join(10)
+    after = Caller(servable, 7)
+    after.join(10)
+
+    assert late.error is not None
+    assert late.error.code is Code.DEADLINE_EXCEEDED
+    assert inner.runs == [1, 1]
+    assert after.answer == [14.0]
+
+
+def test_a_deadline_that_has_passed_begins_nothing():
+    inner = Doubler()
+    servable = BatchingServable(inner, BatchingParameters(threads=1))
+
+    caller = Caller(servable, 5, deadline_s=monotonic() - 1)
+    caller.join(10)
+
+    assert caller.error is not None
+    assert caller.error.code is Code.DEADLINE_EXCEEDED
+    assert inner.runs == []
+
+
+def test_a_shared_run_lasts_as_long_as_its_most_patient_member(wait_for):
+    inner, servable, first = held()
+    soon, later = monotonic() + 60, monotonic() + 90
+    mates = [Caller(servable, 1, deadline_s=soon), Caller(servable, 2, deadline_s=later)]
+    gathered(servable, 2, wait_for)
+
+    inner.gate.set()
+    for caller in (first, *mates):
+        caller.join(10)
+
+    assert inner.deadlines == [None, later]
+
+
+def test_one_member_without_a_deadline_lets_the_run_take_its_time(wait_for):
+    inner, servable, first = held()
+    mates = [Caller(servable, 1, deadline_s=monotonic() + 60), Caller(servable, 2)]
+    gathered(servable, 2, wait_for)
+
+    inner.gate.set()
+    for caller in (first, *mates):
+        caller.join(10)
+
+    assert inner.deadlines == [None, None]

@@ -19,7 +19,7 @@ class Model:
         self.signatures = {}
         self.closed = threading.Event()
 
-    def run(self, signature_name, inputs, outputs):
+    def run(self, signature_name, inputs, outputs, *, deadline_s=None):
         raise NotImplementedError
 
     def close(self):

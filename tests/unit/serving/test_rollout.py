@@ -97,6 +97,43 @@ def test_a_manifest_of_another_version_refuses_the_version(house):
     assert "speaks of digits version 1" in house.events[-1].reason
 
 
+@pytest.mark.parametrize(
+    ("field", "lie"), [("size_bytes", 6), ("sha256", "0" * 64), ("path", "no_such_file")]
+)
+def test_a_manifest_that_lies_refuses_the_version(house, field, lie):
+    house.publish(1)
+    house.steps()
+    manifest = house.publish(2)
+    files = list(manifest.files)
+    files[0] = files[0].model_copy(update={field: lie})
+    lying = manifest.model_copy(update={"files": tuple(files)})
+    house.store.put(manifest_name("digits", 2), dump_document(lying))
+
+    house.steps()
+
+    assert house.labels == Labels(stable=1)
+    assert isinstance(house.events[-1], ModelRefused)
+    assert not house.path(2).exists()
+
+
+def test_a_store_that_is_full_changes_nothing_until_there_is_room(house, monkeypatch):
+    house.publish(1)
+    house.steps()
+    house.publish(2)
+
+    def full(name, data, **conditions):
+        raise Unavailable("no space left in the store")
+
+    monkeypatch.setattr(house.store, "put", full)
+    with pytest.raises(Unavailable):
+        house.steps()
+    assert house.server.labelled("digits", "stable") == 1
+    monkeypatch.undo()
+    house.steps()
+
+    assert house.server.labelled("digits", "stable") == 2
+
+
 @pytest.mark.parametrize("path", ["manifest.json", "a//b", "a/"])
 def test_a_path_that_cannot_be_laid_refuses_the_version(house, path):
     house.publish(1)

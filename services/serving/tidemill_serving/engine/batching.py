@@ -6,6 +6,7 @@ the first of those leads next.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tidemill_serving.engine.deadlines import exceeded, left_s
 from tidemill_serving.engine.servable import Array, Arrays, Servable
 from tidemill_serving.engine.server_files import BatchingParameters
 from tidemill_serving.engine.status import Code, StatusError, from_exception, invalid_argument
@@ -22,12 +24,13 @@ from tidemill_serving.engine.status import Code, StatusError, from_exception, in
 Key = tuple[Any, ...]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Task:
     """One caller's rows, until they are answered or the caller is asked to lead."""
 
     inputs: Arrays
     rows: int
+    deadline_s: float | None = None
     woken: threading.Event = field(default_factory=threading.Event)
     leads: bool = False
     outputs: list[Array] | None = None
@@ -67,8 +70,10 @@ class BatchingServable:
     def close(self) -> None:
         self._inner.close()
 
-    def run(self, signature_name: str, inputs: Arrays, outputs: Sequence[str]) -> list[Array]:
-        """See `Servable.run`.
+    def run(
+        self, signature_name: str, inputs: Arrays, outputs: Sequence[str], *, deadline_s: float | None = None
+    ) -> list[Array]:
+        """See `Servable.run`. Who waits in line past the deadline leaves it; no rows of theirs run.
 
         Raises:
             StatusError: INVALID_ARGUMENT: the inputs have no common number of rows, or too many. UNAVAILABLE:
@@ -77,25 +82,34 @@ class BatchingServable:
         rows = _row_count(inputs)
         most = self._limits.batch_size_max
         if rows <= most:
-            return self._run_rows(signature_name, inputs, rows, outputs)
+            return self._run_rows(signature_name, inputs, rows, outputs, deadline_s)
         if not self._limits.split:
             raise invalid_argument(f"Task size {rows} is larger than maximum input batch size {most}")
         parts = [
             self._run_rows(
-                signature_name, _sliced(inputs, start, start + most), min(most, rows - start), outputs
+                signature_name,
+                _sliced(inputs, start, start + most),
+                min(most, rows - start),
+                outputs,
+                deadline_s,
             )
             for start in range(0, rows, most)
         ]
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def _run_rows(
-        self, signature_name: str, inputs: Arrays, rows: int, outputs: Sequence[str]
+        self,
+        signature_name: str,
+        inputs: Arrays,
+        rows: int,
+        outputs: Sequence[str],
+        deadline_s: float | None,
     ) -> list[Array]:
         shapes = tuple((alias, inputs[alias].shape[1:], inputs[alias].dtype.str) for alias in sorted(inputs))
         key = (signature_name, tuple(outputs), shapes)
-        task = _Task(inputs, rows)
-        if not self._join(key, task):
-            task.woken.wait()
+        task = _Task(inputs, rows, deadline_s)
+        if not self._join(key, task) and not task.woken.wait(left_s(deadline_s)):
+            self._leave(key, task)
         if task.leads:
             self._lead(key, task)
         if task.error is not None:
@@ -121,14 +135,25 @@ class BatchingServable:
             self._appoint(lane, task)
             return True
 
+    def _leave(self, key: Key, task: _Task) -> None:
+        """The deadline passed: step out of the line, unless it is the caller's turn to lead just now."""
+        with self._changed:
+            if task.leads:
+                return
+            lane = self._lanes.get(key)
+            if lane is not None and task in lane.waiting:
+                lane.waiting.remove(task)
+        raise exceeded()
+
     def _appoint(self, lane: _Lane, task: _Task) -> None:
         task.leads = True
         lane.running += 1
         lane.gathering = True
 
     def _lead(self, key: Key, task: _Task) -> None:
-        batch = self._gather(key)
-        self._execute(key, batch)
+        batch = self._gather(key, task.deadline_s)
+        if batch:
+            self._execute(key, batch)
         with self._changed:
             lane = self._lanes[key]
             lane.running -= 1
@@ -139,10 +164,10 @@ class BatchingServable:
             if member is not task:
                 member.woken.set()
 
-    def _gather(self, key: Key) -> list[_Task]:
+    def _gather(self, key: Key, deadline_s: float | None) -> list[_Task]:
         """Wait until the batch is full or has waited enough; take its tasks out of the line."""
         most = self._limits.batch_size_max
-        end_s = monotonic() + self._limits.wait_s_max
+        end_s = min(monotonic() + self._limits.wait_s_max, math.inf if deadline_s is None else deadline_s)
         with self._changed:
             lane = self._lanes[key]
             while lane.rows < most and (left_s := end_s - monotonic()) > 0:
@@ -150,8 +175,13 @@ class BatchingServable:
             batch: list[_Task] = []
             rows = 0
             while lane.waiting and rows + lane.waiting[0].rows <= most:
-                batch.append(lane.waiting.popleft())
-                rows += batch[-1].rows
+                member = lane.waiting.popleft()
+                if member.deadline_s is not None and member.deadline_s <= monotonic():
+                    member.error = exceeded()
+                    member.woken.set()
+                    continue
+                batch.append(member)
+                rows += member.rows
             lane.gathering = False
             self._appoint_next(lane)
             return batch
@@ -179,7 +209,9 @@ class BatchingServable:
         joined = {
             alias: _joined([task.inputs[alias] for task in batch], padding) for alias in batch[0].inputs
         }
-        outputs = self._inner.run(key[0], joined, key[1])
+        deadlines = [task.deadline_s for task in batch if task.deadline_s is not None]
+        deadline_s = max(deadlines) if len(deadlines) == len(batch) else None
+        outputs = self._inner.run(key[0], joined, key[1], deadline_s=deadline_s)
         for output in outputs:
             if output.ndim == 0 or len(output) != rows + padding:
                 raise StatusError(

@@ -11,7 +11,7 @@ INT32_MAX = 2**31 - 1
 HELP = {
     "port": "TCP port to listen on for gRPC; 0 disables it",
     "rest_api_port": "TCP port to listen on for the REST API; 0 disables it",
-    "rest_api_timeout_in_ms": "how long a REST request may take; checked before it runs",
+    "rest_api_timeout_in_ms": "milliseconds until a REST request is given up; 0 for no limit",
     "enable_cors_support": "answer browsers of other origins on the REST API",
     "grpc_socket_path": "UNIX socket to listen on for gRPC; empty disables it",
     "model_name": "name of the single model; ignored with --model_config_file",

@@ -19,6 +19,9 @@ from tidemill_serving.engine.status import invalid_argument
 DRAIN_S_MAX = 30.0
 """How long calls under way may take to end after SIGTERM."""
 
+CALLS_WAITING_MAX = 2048
+"""Calls that may wait for a thread; a further one is told RESOURCE_EXHAUSTED at once."""
+
 SERVICES = ("", "ModelService", "PredictionService")
 _UNLIMITED = -1
 
@@ -51,12 +54,16 @@ class GrpcServer:
             ("grpc.so_reuseport", 0),
             *arguments,
         ]
-        self._server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=options)
+        self._server = grpc.server(
+            ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
+            options=options,
+            maximum_concurrent_rpcs=threads + CALLS_WAITING_MAX,
+        )
         self._health = health.HealthServicer()
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(core, metrics), self._server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core, metrics), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.port = self._listen(f"{host}:{port}") if port else 0
         if socket_path:

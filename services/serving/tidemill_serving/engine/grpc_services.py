@@ -15,6 +15,7 @@ from tensorflow_serving.apis import (
 from tidemill_chassis.logs import get_logger
 
 from tidemill_serving.engine.core import RELOAD_WAIT_S_MAX, Core
+from tidemill_serving.engine.deadlines import deadline_in, left_s
 from tidemill_serving.engine.inference import classify, multi_inference, regress
 from tidemill_serving.engine.metadata import model_metadata, model_status
 from tidemill_serving.engine.metrics import Metrics
@@ -28,6 +29,9 @@ Response = TypeVar("Response")
 _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 MESSAGE_LENGTH_MAX = 4096
 """Error texts go out as HTTP/2 trailers, which clients bound; longer ones are cut."""
+
+WAIT_S_MAX = 86_400.0
+"""A deadline that lies further ahead is none."""
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
@@ -50,10 +54,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         return self._measured(multi_inference, "MultiInference", request, context)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answer(context, lambda: model_metadata(self._core, request))
+        return _answer(context, lambda _: model_metadata(self._core, request))
 
     def _measured(
-        self, function: Callable[[Core, Any], Any], api: str, request: Any, context: grpc.ServicerContext
+        self, function: Callable[..., Any], api: str, request: Any, context: grpc.ServicerContext
     ) -> Any:
         started_s = perf_counter()
         status = "OK"
@@ -63,7 +67,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             status = error.code.name
 
         try:
-            return _answer(context, lambda: function(self._core, request), failed)
+            return _answer(
+                context, lambda deadline_s: function(self._core, request, deadline_s=deadline_s), failed
+            )
         finally:
             self._metrics.observe(_model(request), status, api, "GRPC", perf_counter() - started_s)
 
@@ -71,27 +77,34 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
     """tensorflow.serving.ModelService."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, metrics: Metrics) -> None:
         self._core = core
+        self._metrics = metrics
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answer(context, lambda: model_status(self._core, request))
+        return _answer(context, lambda _: model_status(self._core, request))
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answer(context, lambda: self._reload(request, context))
+        return _answer(context, lambda deadline_s: self._reload(request, deadline_s))
 
-    def _reload(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def _reload(self, request: Any, deadline_s: float | None) -> Any:
+        """The answer says by how much the metrics rose that the request names; 0 for unknown ones."""
+        before = {name: self._metrics.total(name) for name in request.metric_names}
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest."
                 " Only ModelConfigList is currently supported"
             )
-        left_s = context.time_remaining()
-        wait_s = RELOAD_WAIT_S_MAX if left_s is None else min(left_s, RELOAD_WAIT_S_MAX)
+        left = left_s(deadline_s)
+        wait_s = RELOAD_WAIT_S_MAX if left is None else min(left, RELOAD_WAIT_S_MAX)
         configs = from_proto(request.config)
         self._core.reload(configs, wait_s=wait_s)
         log.info("config_reloaded", models=[config.name for config in configs])
-        return model_management_pb2.ReloadConfigResponse()
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        for name, value in before.items():
+            response.metric.add(name=name, int64_value_increase=self._metrics.total(name) - value)
+        return response
 
 
 def _model(request: Any) -> str:
@@ -104,20 +117,30 @@ def _model(request: Any) -> str:
 
 def _answer(
     context: grpc.ServicerContext,
-    answer: Callable[[], Response],
+    answer: Callable[[float | None], Response],
     failed: Callable[[StatusError], None] = lambda error: None,
 ) -> Response:
-    left_s = context.time_remaining()
-    if left_s is not None and left_s <= 0:
-        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+    """What `answer` makes of the call's deadline; nothing is begun for a caller who is late or has gone."""
     try:
-        return answer()
+        deadline_s = _deadline(context)
+        left_s(deadline_s)
+        if not context.is_active():
+            raise StatusError(Code.CANCELLED, "the caller has gone")
+        return answer(deadline_s)
     except Exception as error:  # noqa: BLE001  (the one place where failures become gRPC statuses)
         status = from_exception(error)
         if not isinstance(error, StatusError):
             log.error("call_failed", error=error)
         failed(status)
         _abort(context, status)
+
+
+def _deadline(context: grpc.ServicerContext) -> float | None:
+    """The call's deadline; a call without one is told to have centuries left."""
+    remaining_s = context.time_remaining()
+    if remaining_s is None or remaining_s > WAIT_S_MAX:
+        return None
+    return deadline_in(remaining_s)
 
 
 def _abort(context: grpc.ServicerContext, status: StatusError) -> NoReturn:

@@ -18,35 +18,38 @@ INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
 
 
 def classify(
-    resolver: Resolver, request: classification_pb2.ClassificationRequest
+    resolver: Resolver,
+    request: classification_pb2.ClassificationRequest,
+    *,
+    deadline_s: float | None = None,
 ) -> classification_pb2.ClassificationResponse:
     """Classes with scores for every example; raises StatusError with the server's code and words."""
     response = classification_pb2.ClassificationResponse()
     with resolver.handle(request.model_spec) as handle:
         name, signature = _signature(handle, request.model_spec, CLASSIFY, "classification")
         aliases = classify_outputs(signature)
-        count, outputs = _run(handle, name, aliases, request.input)
+        count, outputs = _run(handle, name, aliases, request.input, deadline_s)
         fill_classes(outputs, count, response.result)
         _fill_spec(response.model_spec, request.model_spec, handle)
     return response
 
 
 def regress(
-    resolver: Resolver, request: regression_pb2.RegressionRequest
+    resolver: Resolver, request: regression_pb2.RegressionRequest, *, deadline_s: float | None = None
 ) -> regression_pb2.RegressionResponse:
     """A value for every example; raises StatusError with the server's code and words."""
     response = regression_pb2.RegressionResponse()
     with resolver.handle(request.model_spec) as handle:
         name, signature = _signature(handle, request.model_spec, REGRESS, "regression")
         aliases = regress_outputs(signature)
-        count, outputs = _run(handle, name, aliases, request.input)
+        count, outputs = _run(handle, name, aliases, request.input, deadline_s)
         fill_values(outputs, count, response.result)
         _fill_spec(response.model_spec, request.model_spec, handle)
     return response
 
 
 def multi_inference(
-    resolver: Resolver, request: inference_pb2.MultiInferenceRequest
+    resolver: Resolver, request: inference_pb2.MultiInferenceRequest, *, deadline_s: float | None = None
 ) -> inference_pb2.MultiInferenceResponse:
     """Several signatures of one version on the same examples; raises StatusError as the server does."""
     if not request.tasks:
@@ -55,7 +58,7 @@ def multi_inference(
     with resolver.handle(request.tasks[0].model_spec) as handle:
         planned = _plan(handle, request)
         for task, name, aliases in planned:
-            count, outputs = _run(handle, name, aliases, request.input)
+            count, outputs = _run(handle, name, aliases, request.input, deadline_s)
             result = response.results.add()
             if task.method_name == CLASSIFY:
                 fill_classes(outputs, count, result.classification_result)
@@ -143,9 +146,11 @@ def _check_inputs(signature: Any, method: str, said: str) -> None:
         raise failed_precondition(f"No {said} inputs found in SignatureDef: {signature}")
 
 
-def _run(handle: Held, name: str, aliases: list[str], given: Any) -> tuple[int, dict[str, Array]]:
+def _run(
+    handle: Held, name: str, aliases: list[str], given: Any, deadline_s: float | None
+) -> tuple[int, dict[str, Array]]:
     examples = serialized_examples(given)
-    outputs = handle.servable.run(name, {INPUTS: examples}, aliases)
+    outputs = handle.servable.run(name, {INPUTS: examples}, aliases, deadline_s=deadline_s)
     return len(examples), dict(zip(aliases, outputs, strict=True))
 
 

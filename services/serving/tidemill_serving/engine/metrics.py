@@ -1,4 +1,4 @@
-"""Counters and latencies under TensorFlow Serving's names, in Prometheus' text format."""
+"""Counters and latencies under TensorFlow Serving's names, in Prometheus' text format and by name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ PREFIX = ":tensorflow:serving:"
 BOUNDS_US = tuple(10 * 1.8**power for power in range(33))
 """Upper bounds in microseconds, as the server has them: 10, growing by 1.8."""
 
+LOADS = "/tensorflow/cc/saved_model/load_attempt_count"
+
 Labels = tuple[tuple[str, str], ...]
 _MODEL = re.compile(r"/v1/models/([^/:]+)", re.IGNORECASE)
 _VERB = re.compile(r":(\w+)$")
@@ -24,7 +26,7 @@ class _Histogram:
 
 
 class Metrics:
-    """request_count, request_latency and runtime_latency.
+    """request_count, request_latency, runtime_latency, and how often models were loaded.
 
     known: the names of models that exist; others are counted together, so that no client can make series.
     """
@@ -32,6 +34,7 @@ class Metrics:
     def __init__(self, known: Callable[[str], bool]) -> None:
         self._known = known
         self._counts: dict[tuple[str, str], int] = {}
+        self._loads = {"success": 0, "fail": 0}
         self._latencies: dict[tuple[str, Labels], _Histogram] = {}
         self._lock = threading.Lock()
 
@@ -57,6 +60,23 @@ class Metrics:
         with self._lock:
             self._add("runtime_latency", labels, seconds)
 
+    def observe_load(self, *, succeeded: bool) -> None:
+        """A load of a version ended."""
+        with self._lock:
+            self._loads["success" if succeeded else "fail"] += 1
+
+    def total(self, name: str) -> int:
+        """A counter over all its labels, by TensorFlow's name for it; 0 for a name that is no counter's.
+
+        TensorFlow Serving, asked for a rise, looks at one arbitrary set of labels; this is the sum of all.
+        """
+        with self._lock:
+            if name in {"/tensorflow/serving/request_count", f"{PREFIX}request_count"}:
+                return sum(self._counts.values())
+            if name in {LOADS, LOADS.replace("/", ":")}:
+                return sum(self._loads.values())
+            return 0
+
     def _add(self, name: str, labels: Labels, seconds: float) -> None:
         histogram = self._latencies.setdefault((name, labels), _Histogram())
         histogram.counts[bisect_left(BOUNDS_US, seconds * 1e6)] += 1
@@ -69,6 +89,9 @@ class Metrics:
             for (model, status), count in sorted(self._counts.items()):
                 shown = _labels((("model_name", model), ("status", status)))
                 lines.append(f"{PREFIX}request_count{{{shown}}} {count}")
+            exposed = LOADS.replace("/", ":")
+            lines.append(f"# TYPE {exposed} counter")
+            lines.extend(f'{exposed}{{status="{status}"}} {count}' for status, count in self._loads.items())
             typed: set[str] = set()
             for (name, labels), histogram in sorted(self._latencies.items()):
                 if name not in typed:

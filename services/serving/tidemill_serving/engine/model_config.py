@@ -31,8 +31,8 @@ class ModelConfig:
 Configs = tuple[ModelConfig, ...]
 
 
-def read_file(path: str) -> Configs:
-    """The models of a ModelServerConfig in text format.
+def read_file(path: str) -> Configs | None:
+    """The models of a ModelServerConfig in text format; None if it sets nothing, which asks for no action.
 
     Raises:
         StatusError: the file is missing, is not such text, or its content is refused by `from_proto`.
@@ -48,7 +48,7 @@ def read_file(path: str) -> Configs:
         text_format.Parse(raw.decode(), config)
     except (text_format.ParseError, ValueError) as error:
         raise invalid_argument(f"Invalid protobuf file: '{path}'") from error
-    return from_proto(config)
+    return from_proto(config) if config.WhichOneof("config") is not None else None
 
 
 def from_proto(config: model_server_config_pb2.ModelServerConfig) -> Configs:

@@ -15,12 +15,15 @@ log = get_logger(__name__)
 def poll_config(core: Core, path: str, every_s: int, stop: Stop) -> None:
     """Look at the configuration file every `every_s` seconds, and reload when its content is new and right.
 
-    A file that is wrong, or caught in the middle of being written, leaves the models as they are.
+    A file that is wrong, empty, or caught in the middle of being written, leaves the models as they are.
     """
     before: Configs | None = None
     while every_s > 0 and not stop.wait(every_s):
         try:
             configs = read_file(path)
+            if configs is None:
+                log.info("empty_config_ignored", path=path)
+                continue
             if configs != before:
                 core.reload(configs)
                 log.info("config_reloaded", models=[config.name for config in configs])

@@ -16,7 +16,9 @@ DEFAULT_SIGNATURE = "serving_default"
 METHODS = {f"tensorflow/serving/{method}" for method in ("predict", "classify", "regress")}
 
 
-def predict(resolver: Resolver, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+def predict(
+    resolver: Resolver, request: predict_pb2.PredictRequest, *, deadline_s: float | None = None
+) -> predict_pb2.PredictResponse:
     """Answer a request; the response names the version and the signature that answered.
 
     Raises:
@@ -31,7 +33,7 @@ def predict(resolver: Resolver, request: predict_pb2.PredictRequest) -> predict_
         inputs = _inputs(signature, request.inputs)
         aliases = _wanted(signature, request.output_filter)
         started_s = perf_counter()
-        outputs = handle.servable.run(signature_name, inputs, aliases)
+        outputs = handle.servable.run(signature_name, inputs, aliases, deadline_s=deadline_s)
         resolver.observe_runtime(request.model_spec.name, "Predict", perf_counter() - started_s)
         response = predict_pb2.PredictResponse()
         response.model_spec.name = request.model_spec.name
@@ -42,10 +44,12 @@ def predict(resolver: Resolver, request: predict_pb2.PredictRequest) -> predict_
     return response
 
 
-def run_all(servable: Servable, signature_name: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def run_all(
+    servable: Servable, signature_name: str, inputs: Mapping[str, Array], *, deadline_s: float | None = None
+) -> dict[str, Array]:
     """Every output of a signature by alias; raises as `Servable.run` does."""
     aliases = sorted(servable.signatures[signature_name].outputs)
-    outputs = servable.run(signature_name, inputs, aliases)
+    outputs = servable.run(signature_name, inputs, aliases, deadline_s=deadline_s)
     return dict(zip(aliases, outputs, strict=True))
 
 

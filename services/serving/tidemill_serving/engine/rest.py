@@ -80,14 +80,14 @@ def is_ours(path: str) -> bool:
     return _PREFIX.fullmatch(path) is not None
 
 
-def answer(core: Core, verb: str, path: str, body: bytes) -> Answer:
+def answer(core: Core, verb: str, path: str, body: bytes, *, deadline_s: float | None = None) -> Answer:
     """Answer a request. path: as it came, with its query: the server matches both together."""
     try:
         inference = _INFERENCE.fullmatch(path) if verb == "POST" else None
         if inference is not None and inference[4] in {"classify", "regress", "predict"}:
             spec = _spec(inference[1], inference[2], inference[3])
             return {"classify": _classify, "regress": _regress, "predict": _predict}[inference[4]](
-                core, spec, body
+                core, spec, body, deadline_s
             )
         status = _STATUS.fullmatch(path) if verb == "GET" else None
         if status is not None and status[4] in {None, "metadata"}:
@@ -119,7 +119,7 @@ def _decoded(text: str) -> str:
     return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
 
 
-def _predict(core: Core, spec: Any, body: bytes) -> Answer:
+def _predict(core: Core, spec: Any, body: bytes, deadline_s: float | None) -> Answer:
     """The version is resolved once: what the inputs were checked against is what computes."""
     document = parse_object(body)
     asked = signature_name(document)
@@ -133,15 +133,15 @@ def _predict(core: Core, spec: Any, body: bytes) -> Answer:
             raise invalid_argument(f"Failed to get input map for signature: {asked or 'DEFAULT'}")
         tensors, layout = read_tensors(document, dtypes)
         check_method(signature)
-        outputs = run_all(handle.servable, name, tensors)
+        outputs = run_all(handle.servable, name, tensors, deadline_s=deadline_s)
         version = handle.version
     return Answer(200, write_tensors(outputs, layout), headers={VERSION_HEADER: str(version)})
 
 
-def _classify(core: Core, spec: Any, body: bytes) -> Answer:
+def _classify(core: Core, spec: Any, body: bytes, deadline_s: float | None) -> Answer:
     request = classification_pb2.ClassificationRequest()
     _fill_request(request, spec, body)
-    response = classify(core, request)
+    response = classify(core, request, deadline_s=deadline_s)
     listed = (
         b"["
         + b", ".join(b"[%s, %s]" % (string_json(c.label.encode()), float_json(c.score)) for c in each.classes)
@@ -151,10 +151,10 @@ def _classify(core: Core, spec: Any, body: bytes) -> Answer:
     return Answer(200, scores_body(b"[" + b", ".join(listed) + b"]"), headers=_version(response))
 
 
-def _regress(core: Core, spec: Any, body: bytes) -> Answer:
+def _regress(core: Core, spec: Any, body: bytes, deadline_s: float | None) -> Answer:
     request = regression_pb2.RegressionRequest()
     _fill_request(request, spec, body)
-    response = regress(core, request)
+    response = regress(core, request, deadline_s=deadline_s)
     listed = (float_json(each.value) for each in response.result.regressions)
     return Answer(200, scores_body(b"[" + b", ".join(listed) + b"]"), headers=_version(response))
 

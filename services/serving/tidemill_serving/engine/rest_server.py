@@ -18,6 +18,7 @@ from typing import Any
 from tidemill_chassis.logs import get_logger
 
 from tidemill_serving.engine.core import Core
+from tidemill_serving.engine.deadlines import deadline_in
 from tidemill_serving.engine.json_output import error_body
 from tidemill_serving.engine.metrics import Metrics
 from tidemill_serving.engine.rest import Answer, answer, is_ours
@@ -54,6 +55,7 @@ class RestServer:
 
     cors: answer browsers of other origins.
     metrics_path: where the metrics lie; None: nowhere.
+    timeout_s: how long a request may take from when its body was read; None for ever.
 
     Raises:
         OSError: on making it, if the address is taken.
@@ -68,8 +70,15 @@ class RestServer:
         host: str = "0.0.0.0",  # noqa: S104  (as the server listens; containers need it)
         cors: bool = False,
         metrics_path: str | None = None,
+        timeout_s: float | None = None,
     ) -> None:
-        shared = {"core": core, "metrics": metrics, "cors": cors, "metrics_path": metrics_path}
+        shared = {
+            "core": core,
+            "metrics": metrics,
+            "cors": cors,
+            "metrics_path": metrics_path,
+            "timeout_s": timeout_s,
+        }
         self._server = _Server((host, port), type("Handler", (_Handler,), shared))
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="rest", daemon=True
@@ -184,6 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
     metrics: Metrics
     cors: bool
     metrics_path: str | None
+    timeout_s: float | None
     server: _Server
 
     def handle_any(self) -> None:
@@ -213,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "OPTIONS":
             return self._preflight()
         started_s = time.monotonic()
-        found = answer(self.core, self.command, path, body)
+        found = answer(self.core, self.command, path, body, deadline_s=deadline_in(self.timeout_s))
         self.metrics.observe_rest(path, found.status, time.monotonic() - started_s)
         return found
 

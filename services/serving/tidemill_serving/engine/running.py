@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -13,21 +12,16 @@ import tensorflow as tf
 from tidemill_chassis.lifecycle import Stop
 from tidemill_chassis.logs import get_logger
 
-from tidemill_serving.engine import tflite_model
-from tidemill_serving.engine.batching import BatchingServable
 from tidemill_serving.engine.core import Core
 from tidemill_serving.engine.flags import Flags
 from tidemill_serving.engine.grpc_server import GrpcServer, channel_arguments
-from tidemill_serving.engine.keeper import Keeper, Loader
+from tidemill_serving.engine.keeper import Keeper
+from tidemill_serving.engine.loading import counted, loader
 from tidemill_serving.engine.metrics import Metrics
 from tidemill_serving.engine.model_config import Configs, ModelConfig, read_file, validate
 from tidemill_serving.engine.polling import poll, poll_config
 from tidemill_serving.engine.rest_server import RestServer
-from tidemill_serving.engine.saved_model import SavedModel, session_config
-from tidemill_serving.engine.servable import Servable
-from tidemill_serving.engine.server_files import BatchingParameters, read_batching, read_metrics_path
-from tidemill_serving.engine.status import invalid_argument
-from tidemill_serving.engine.warmup import warm_up
+from tidemill_serving.engine.server_files import read_metrics_path
 
 log = get_logger(__name__)
 
@@ -56,7 +50,7 @@ def run(flags: Flags, stop: Stop) -> None:
     _quieten_tensorflow()
     configs = configured(flags)
     keeper = Keeper(
-        loader(flags),
+        counted(loader(flags), lambda succeeded: metrics.observe_load(succeeded=succeeded)),
         retries_max=flags.max_num_load_retries,
         retry_interval_s=flags.load_retry_interval_micros / 1e6,
     )
@@ -107,6 +101,7 @@ def _listen(flags: Flags, core: Core, metrics: Metrics, listeners: ExitStack) ->
             port=flags.rest_api_port,
             cors=flags.enable_cors_support,
             metrics_path=metrics_path,
+            timeout_s=flags.rest_api_timeout_in_ms / 1e3 if flags.rest_api_timeout_in_ms > 0 else None,
         )
         listeners.enter_context(rest_server)
 
@@ -129,51 +124,10 @@ def configured(flags: Flags) -> Configs:
         StatusError: as `read_file` does.
     """
     if flags.model_config_file:
-        return read_file(flags.model_config_file)
+        return read_file(flags.model_config_file) or ()
     if flags.model_base_path:
         return validate([ModelConfig(name=flags.model_name, base_path=Path(flags.model_base_path))])
     return ()
-
-
-def loader(flags: Flags) -> Loader:
-    """Makes the servable of a version's folder, as the flags want it."""
-    tags = tuple(flags.saved_model_tags.split(","))
-    config = session_config(flags.tensorflow_intra_op_parallelism)
-    batching = batching_parameters(flags)
-
-    def load(name: str, version: int, path: Path) -> Servable:
-        servable: Servable
-        if flags.prefer_tflite_model and (path / tflite_model.FILE).is_file():
-            servable = tflite_model.TfliteModel(path)
-        else:
-            servable = SavedModel(path, tags, config)
-        if batching is not None:
-            servable = BatchingServable(servable, batching)
-        if flags.enable_model_warmup:
-            try:
-                warm_up(servable, name, version, path)
-            except BaseException:
-                servable.close()
-                raise
-        return servable
-
-    return load
-
-
-def batching_parameters(flags: Flags) -> BatchingParameters | None:
-    """How requests share runs; None if they do not.
-
-    Raises:
-        StatusError: the flags contradict each other, or the file is wrong.
-    """
-    if flags.enable_batching:
-        return read_batching(flags.batching_parameters_file, cores=os.cpu_count() or 1)
-    if flags.batching_parameters_file:
-        raise invalid_argument(
-            "server_options.batching_parameters_file is set without setting"
-            " server_options.enable_batching to true."
-        )
-    return None
 
 
 def _quieten_tensorflow() -> None:

@@ -22,11 +22,16 @@ class Servable(Protocol):
         """Signature name to ``SignatureDef``."""
         ...
 
-    def run(self, signature_name: str, inputs: Arrays, outputs: Sequence[str]) -> list[Array]:
+    def run(
+        self, signature_name: str, inputs: Arrays, outputs: Sequence[str], *, deadline_s: float | None = None
+    ) -> list[Array]:
         """Compute the outputs, by alias and in this order, from all inputs of the signature.
+
+        deadline_s: on the clock of `deadlines`; from then on nobody waits for the answer.
 
         Raises:
             StatusError: the model refused the inputs or failed; with TensorFlow's own code and text.
+                DEADLINE_EXCEEDED: it did not end in time, or did not begin.
         """
         ...
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from tidemill_serving.engine.deadlines import exceeded, left_s
 from tidemill_serving.engine.predict import DEFAULT_SIGNATURE
 from tidemill_serving.engine.servable import Array, Arrays
 from tidemill_serving.engine.status import StatusError, invalid_argument
@@ -46,18 +47,24 @@ class TfliteModel:
     def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
         return self._signatures
 
-    def run(self, signature_name: str, inputs: Arrays, outputs: Sequence[str]) -> list[Array]:
-        """Outputs by alias, in order; see `Servable.run`."""
+    def run(
+        self, signature_name: str, inputs: Arrays, outputs: Sequence[str], *, deadline_s: float | None = None
+    ) -> list[Array]:
+        """Outputs by alias, in order; see `Servable.run`. What waits past its deadline does not run."""
+        left = left_s(deadline_s)
+        if not self._lock.acquire(timeout=-1 if left is None else left):
+            raise exceeded()
         try:
-            with self._lock:
-                if signature_name in self._runners:
-                    found = self._runners[signature_name](**inputs)
-                    return [np.array(found[alias]) for alias in outputs]
-                return self._run_bare(inputs, outputs)
+            if signature_name in self._runners:
+                found = self._runners[signature_name](**inputs)
+                return [np.array(found[alias]) for alias in outputs]
+            return self._run_bare(inputs, outputs)
         except StatusError:
             raise
         except (ValueError, RuntimeError, TypeError) as error:
             raise invalid_argument(str(error)) from error
+        finally:
+            self._lock.release()
 
     def _run_bare(self, inputs: Arrays, outputs: Sequence[str]) -> list[Array]:
         """A model without signatures is fed by its tensors' names."""
