@@ -15,7 +15,7 @@ from tidemill_chassis.lifecycle import stop_on_signals
 from tidemill_contracts.errors import Conflict
 from tidemill_contracts.model_spec import load_specs
 
-from tidemill.commands.predict import ask
+from tidemill.commands.predict import ask, encoded
 from tidemill.commands.up import PORT_BASE, addresses_text
 from tidemill.demo.checks import check_all
 from tidemill.demo.clients import Clients
@@ -150,7 +150,7 @@ def _show_results(
     image = digit.image or b""
     (folder / "digit.png").write_bytes(image)
     short = base64.b64encode(image).decode()[:24]
-    answer, headers = ask(predict_url, [image])
+    answer, headers = ask(predict_url, [encoded(image)])
     console.print(f'$ curl -i {predict_url} -d \'{{"instances": [{{"b64": "{short}…"}}]}}\'', highlight=False)
     console.print("HTTP/1.1 200 OK", highlight=False)
     for name, value in headers.raw:

