@@ -9,9 +9,11 @@ SOURCES := $(foreach package,$(PACKAGES),$(wildcard $(package)/tidemill*))
 REQUIREMENTS := $(wildcard requirements/*.txt) $(addsuffix /pyproject.toml,$(PACKAGES))
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 
+COMPOSE ?= docker compose
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test check lint format types arrows unit doctor events bench bench-serving bench-guilty \
-        constraints clean
+        compose-up compose-demo compose-down containers audit constraints clean
 
 help:  ## print this
 	@echo "Tidemill: a stream of examples becomes a served model."
@@ -72,6 +74,24 @@ bench-serving: setup  ## measure us beside other model servers: PEERS="mlserver 
 
 bench-guilty: setup  ## show whom one caller's mistake hurts, with us and with other model servers: PEERS=...
 	@$(BIN)/python -m tests.bench.peers.guilty $(if $(PEERS),--peers "$(PEERS)")
+
+.secrets/pgpass:
+	@containers/make-secrets
+
+compose-up: .secrets/pgpass  ## start the platform in containers (EMBEDDED_ENGINE=1: without TensorFlow Serving's image)
+	@$(COMPOSE) up --build --detach --wait --wait-timeout 300 $(COMPOSE_UP_OPTIONS)
+
+compose-demo: setup compose-up  ## the demo on the containers' Pub/Sub, Cloud Storage and PostgreSQL; they must be empty
+	@set -a; . containers/host.env; $(BIN)/tidemill demo --running $(DEMO_OPTIONS)
+
+compose-down:  ## stop the containers; their volumes stay
+	@$(COMPOSE) down --remove-orphans
+
+containers: setup .secrets/pgpass  ## build the images, run the ring of tests on them, remove them again
+	@$(BIN)/pytest tests/containers --timeout=1800 $(CONTAINERS_OPTIONS)
+
+audit: setup  ## ask whether vulnerabilities are known of what is pinned; says so where no database answers
+	@$(BIN)/python requirements/audit.py
 
 constraints: setup  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | grep -v ' @ ' > requirements/constraints.txt

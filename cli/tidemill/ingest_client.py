@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -13,6 +14,8 @@ from tidemill_contracts.errors import InvalidInput, Overloaded, Unavailable
 from tidemill_contracts.samples import Sample
 
 ATTEMPTS_MAX = 8
+KEY_VARIABLE = "TIDEMILL_INGEST_KEY"
+"""The key to show, where ingest wants one."""
 REQUEST_TIMEOUT_S = 60.0
 RETRY_AFTER_S_MAX = 30.0
 
@@ -27,7 +30,9 @@ class IngestClient:
 
     def __init__(self, url: str, *, sleep: Callable[[float], object] = time.sleep) -> None:
         self._url = url
-        self._client = httpx.Client(base_url=url, timeout=REQUEST_TIMEOUT_S)
+        key = os.environ.get(KEY_VARIABLE)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.Client(base_url=url, timeout=REQUEST_TIMEOUT_S, headers=headers)
         self._sleep = sleep
 
     def publish(self, dataset: str, split: str, source: str, samples: list[Sample]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def trained(outside: Outside, digits: list[Digit]) -> Outside:
 def secrets() -> dict[str, str]:
     """What nobody may ever read anywhere, by the file that holds it."""
     folder = ROOT / ".secrets"
-    names = ("postgres_password", "grafana_password", "predict_key", "operate_key")
+    names = ("postgres_password", "grafana_password", "predict_key", "operate_key", "publish_key")
     found = {name: (folder / name).read_text().strip() for name in names}
     assert all(len(value) >= 32 for value in found.values()), json.dumps(list(found))
     return found

@@ -151,3 +151,34 @@ def test_a_gateway_with_keys_lets_in_only_those_who_show_one(
     assert status("predict", "guessed") == 401
     assert status("predict", secrets["predict_key"]) == 200
     assert status("rollback", secrets["predict_key"], {"reason": "may I?"}) == 403
+
+
+@pytest.fixture
+def locked_ingest(project: ComposeProject) -> Iterator[str]:
+    """A second ingest that takes nothing without a key."""
+    name = f"{project.name}-locked-ingest"
+    project.compose(
+        "run", "--detach", "--no-deps", "--name", name, "--publish", "127.0.0.1::8080",
+        "--env", "TIDEMILL_INGEST_KEYS=/run/secrets/ingest_keys", "ingest",
+    )  # fmt: skip
+    try:
+        address = docker("port", name, "8080").split()[-1]
+        wait_until(lambda: _answers(address), 60, "the locked ingest answers")
+        yield f"http://{address}/v1/samples"
+    finally:
+        docker("rm", "--force", name)
+
+
+def test_an_ingest_with_keys_takes_only_from_those_who_show_one(
+    locked_ingest: str, digits: list[Digit], secrets: dict[str, str]
+) -> None:
+    sample = {"id": "locked-1", "label": digits[0].label, "image": digits[0].b64}
+    body = {"dataset": MODEL, "samples": [sample]}
+
+    def status(key: str) -> int:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.post(locked_ingest, json=body, headers=headers, timeout=15).status_code
+
+    assert status("") == 401
+    assert status("guessed") == 401
+    assert status(secrets["publish_key"]) == 202

@@ -13,6 +13,7 @@ from tidemill_ingest.budget import Budget
 from tidemill_ingest.catalog import Catalog
 from tidemill_ingest.handlers import Intake
 from tidemill_ingest.images import PIXELS_MAX
+from tidemill_ingest.keys import lock, read_keys
 from tidemill_ingest.preparing import Preparer
 from tidemill_ingest.routes import LARGE_BODY_BYTES, make_routes
 from tidemill_ingest.settings import Settings
@@ -34,8 +35,14 @@ def make_intake(settings: Settings, bus: Bus) -> Intake:
 
 
 def create_app(settings: Settings, bus: Bus, intake: Intake) -> Flask:
-    """Ingest as a WSGI application."""
+    """Ingest as a WSGI application.
+
+    Raises:
+        SettingsError: the file of keys is wrong.
+    """
     app = web.create_app("ingest", body_bytes_max=settings.body_bytes_max, ready=bus.ping)
+    if settings.keys is not None:
+        lock(app, read_keys(settings.keys))
     app.config["MAX_FORM_PARTS"] = SAMPLES_PER_MESSAGE_MAX + FORM_FIELDS_MAX
     lingering.install(app, unread_bytes_min=LARGE_BODY_BYTES)
     bodies = Budget("large requests", LARGE_BODIES_MAX * settings.body_bytes_max)

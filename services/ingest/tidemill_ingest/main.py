@@ -17,6 +17,7 @@ from tidemill_contracts.model_spec import load_specs
 from tidemill_ingest.app import create_app, make_intake
 from tidemill_ingest.handlers import Intake
 from tidemill_ingest.inbox import Inbox
+from tidemill_ingest.keys import read_keys
 from tidemill_ingest.poller import watch
 from tidemill_ingest.settings import InboxSettings, Settings
 
@@ -29,6 +30,8 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
         logs.configure("ingest", settings.log_level)
         load_specs(settings.models)
+        if settings.keys is not None:
+            read_keys(settings.keys)
     except (TidemillError, ValueError) as error:
         print(f"tidemill-ingest: {error}", file=sys.stderr)  # noqa: T201  (logs are not there yet)
         return 2

@@ -26,7 +26,7 @@ class InboxSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """inbox: None when it is not watched."""
+    """inbox: None when it is not watched. keys: a file of keys; None: everybody may publish."""
 
     bind: Address
     bus: str
@@ -35,6 +35,7 @@ class Settings:
     images: ImageLimits
     samples_per_message: int
     inbox: InboxSettings | None
+    keys: Path | None
     log_level: str
 
     @classmethod
@@ -60,6 +61,7 @@ class Settings:
                 "TIDEMILL_INGEST_SAMPLES_PER_MESSAGE", 500, minimum=1, maximum=SAMPLES_PER_MESSAGE_MAX
             ),
             inbox=_inbox(env),
+            keys=env.path("TIDEMILL_INGEST_KEYS", "") if env.text("TIDEMILL_INGEST_KEYS", "") else None,
             log_level=env.text("TIDEMILL_LOG_LEVEL", "info"),
         )
 
