@@ -59,7 +59,10 @@ def datasets_of(learners: Iterable[Learner]) -> Mapping[str, Dataset]:
 
 def _faults(learner: Learner, samples: Sequence[Sample]) -> list[str | None]:
     labels = set(learner.spec.labels)
-    unknown = [None if sample.label in labels else f"unknown label {sample.label!r}" for sample in samples]
+    unknown = [
+        None if not labels or sample.label in labels else f"unknown label {sample.label!r}"
+        for sample in samples
+    ]
     readable = [index for index, fault in enumerate(unknown) if fault is None]
     found: list[str | None] = list(unknown)
     for index, fault in zip(readable, learner.recipe.faults([samples[i] for i in readable]), strict=True):
