@@ -123,12 +123,19 @@ def _traces(env: Environment) -> str:
     address = env.text("TIDEMILL_GATEWAY_TRACES", "")
     if address and not address.startswith(("http://", "https://")):
         raise SettingsError("TIDEMILL_GATEWAY_TRACES must be such as http://127.0.0.1:4318")
-    if address and find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+    if address and not _has_opentelemetry():
         raise SettingsError(
             "TIDEMILL_GATEWAY_TRACES is set, and OpenTelemetry is not installed: "
             "pip install 'tidemill-gateway[otel]'"
         )
     return address
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # not even the packages above it
+        return False
 
 
 def _tls(env: Environment) -> Tls | None:
