@@ -72,6 +72,20 @@ def cloud_steps(bus: str, store: str, topics: Mapping[str, Topic], *, location: 
         yield from bucket_steps(store, location)
 
 
+def database_step(url: str) -> Step:
+    """The registry's tables. The address is not told: it may hold a password.
+
+    Raises:
+        Unavailable: the database does not answer.
+        InvalidInput: the address is wrong.
+    """
+    from tidemill_registry.migration import is_migrated, migrate
+
+    if is_migrated(url):
+        return Step("tables of the registry", "keep", None)
+    return Step("tables of the registry", "make", lambda: migrate(url))
+
+
 def pubsub_steps(
     url: str, topics: Mapping[str, Topic], environ: Mapping[str, str] = os.environ
 ) -> Iterator[Step]:

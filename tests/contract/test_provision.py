@@ -167,3 +167,14 @@ def test_addresses_outside_google_cloud_need_nothing() -> None:
     result = CliRunner().invoke(provision, ["--bus", "redis://127.0.0.1", "--store", "file:///tmp/x"])
 
     assert isinstance(result.exception, InvalidInput)
+
+
+def test_tables_are_made_once_and_never_told_with_their_address(run: Any, tmp_path: Any) -> None:
+    database = f"sqlite:///{tmp_path}/registry.db"
+
+    dry, first, again = (run("--database", database, *options) for options in (["--dry-run"], [], []))
+
+    assert "would make: tables of the registry" in dry.output
+    assert "made: tables of the registry" in first.output
+    assert "as it must be: tables of the registry" in again.output
+    assert str(tmp_path) not in dry.output + first.output + again.output

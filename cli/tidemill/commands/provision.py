@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import click
 from tidemill_contracts.errors import Conflict, InvalidInput
 from tidemill_contracts.topics import load_topics
 
-from tidemill.provisioning import cloud_steps
+from tidemill.provisioning import cloud_steps, database_step
 
 DONE = {"make": "made", "change": "changed"}
 MARKS = {"make": "+", "change": "~", "keep": "=", "refuse": "!"}
@@ -25,17 +27,24 @@ Examples:
 @click.option(
     "--store", envvar="TIDEMILL_STORE", default="", help="The store's address.  [env: TIDEMILL_STORE]"
 )
+@click.option(
+    "--database",
+    envvar="TIDEMILL_DATABASE",
+    default="",
+    help="The registry's address, whose tables are made.  [env: TIDEMILL_DATABASE]",
+)
 @click.option("--location", default="", help="Where a bucket is made, such as europe-west3 or EU.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-def provision(bus: str, store: str, location: str, dry_run: bool) -> None:
-    """Make the topics, subscriptions and bucket that a platform in Google Cloud needs.
+def provision(bus: str, store: str, database: str, location: str, dry_run: bool) -> None:
+    """Make the topics, subscriptions, bucket and tables that a platform in Google Cloud needs.
 
     Safe to type again: what is there stays, what differs is changed, nothing is ever deleted.
     """
     if not bus.startswith("pubsub:") and not store.startswith("gs:"):
         raise InvalidInput("nothing to make: give --bus pubsub://PROJECT or --store gs://BUCKET")
     refused = 0
-    for step in cloud_steps(bus, store, load_topics(), location=location):
+    steps = cloud_steps(bus, store, load_topics(), location=location)
+    for step in chain(steps, [database_step(database)] if database else []):
         verb = step.verb if dry_run or step.act is None else DONE[step.verb]
         said = {"keep": "as it must be", "refuse": "wrong"}.get(verb, f"would {verb}" if dry_run else verb)
         if step.act is not None and not dry_run:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from tidemill_registry.database import Database, make_folder
@@ -23,6 +25,18 @@ def migrate(url: str, *, revision: str = "head") -> None:
         InvalidInput: the URL is wrong.
     """
     _run(url, revision, upward=True)
+
+
+def is_migrated(url: str) -> bool:
+    """Whether every table is as this version of the code knows it; raises as `migrate` does."""
+    database = Database.open(url)
+    make_folder(url)
+    try:
+        with database.read() as connection:
+            applied = MigrationContext.configure(connection).get_current_revision()
+            return applied == ScriptDirectory.from_config(_config(connection)).get_current_head()
+    finally:
+        database.close()
 
 
 def migrate_down(url: str, *, revision: str = "base") -> None:

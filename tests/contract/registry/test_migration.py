@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 from tidemill_contracts.errors import InvalidInput, Unavailable
 from tidemill_registry import Registry, migrate
-from tidemill_registry.migration import migrate_down
+from tidemill_registry.migration import is_migrated, migrate_down
 from tidemill_registry.tables import metadata
 
 
@@ -22,6 +22,14 @@ def test_migrations_make_exactly_the_tables_that_the_code_knows(url: str) -> Non
     with Registry.open(url).write() as sql:
         difference = compare_metadata(MigrationContext.configure(sql), metadata)
     assert difference == []
+
+
+def test_a_database_tells_whether_it_is_migrated(url: str) -> None:
+    assert not is_migrated(url)
+
+    migrate(url)
+
+    assert is_migrated(url)
 
 
 def test_migrating_twice_changes_nothing(url: str, registry: Registry) -> None:
