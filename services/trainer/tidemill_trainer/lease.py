@@ -51,9 +51,10 @@ class LeaseKeeper:
         """
         if self._lease is None:
             with self._registry.write() as sql:
-                self._lease = take_lease(
+                taken = take_lease(
                     sql, self._name, holder=self._holder, duration_s=self._duration_s, now=self._clock()
                 )
+            self._lease = taken  # not before the commit: what was taken back is not held
             if self._lease is not None:
                 log.info("lease_taken", lease=self._name, token=self._lease.token)
             elif not self._told:

@@ -17,7 +17,7 @@ from tidemill_contracts.manifest import Manifest, dump_document
 from tidemill_registry.batches import get_objects
 from tidemill_registry.decision_rows import read_decisions
 from tidemill_registry.records import RoundRecord, SampleRow, VersionRecord
-from tidemill_registry.round_rows import change_round, objects_of_round
+from tidemill_registry.round_rows import change_round, get_round, objects_of_round
 from tidemill_registry.version_rows import last_version
 
 from tidemill_trainer import weights as weights_file
@@ -106,6 +106,8 @@ def finish_promotion(bench: Workbench, round_: RoundRecord) -> RoundRecord | Non
 
 def _reserve(bench: Workbench, round_: RoundRecord) -> RoundRecord:
     """Give the round its version number and its time, once; a number is never used twice."""
+    with bench.registry.read() as sql:  # a try whose answer was lost may have reserved one
+        round_ = get_round(sql, round_.id)
     number, decided_at = round_.challenger_version, round_.decided_at
     stored = last_stored_version(bench.store, round_.model)
     is_taken = number is not None and _is_taken(bench, round_)

@@ -122,7 +122,7 @@ def test_it_is_not_ready_before_tensorflow_has_loaded(trainer: TrainerProcess) -
     assert answers[-1] == (200, {"status": "ready"})
 
 
-@pytest.mark.parametrize("phase", ["reading", "training", "publishing"])
+@pytest.mark.parametrize("phase", ["reading", "training", "evaluating", "publishing"])
 def test_a_trainer_that_is_killed_finishes_its_round_after_a_restart(
     trainer: TrainerProcess,
     redis_url: str,

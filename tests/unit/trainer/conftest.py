@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -263,8 +264,16 @@ class World:
 MakeWorld = Callable[..., World]
 
 
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database, to be copied: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("registry") / "registry.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
+def make_world(tmp_path: Path, empty_registry: Path) -> Iterator[MakeWorld]:
     made: list[World] = []
 
     def make(**changes: Mapping[str, object]) -> World:
@@ -285,7 +294,8 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
         spec = ModelSpec.model_validate({**parts, **changes})
         folder = tmp_path / str(len(made))
         url = f"sqlite:///{folder}/registry.db"
-        migrate(url)
+        folder.mkdir()
+        shutil.copy(empty_registry, folder / "registry.db")
         registry = FusedRegistry.open(url)
         assert isinstance(registry, FusedRegistry)
         fuse = Fuse()
