@@ -130,6 +130,11 @@ def test_a_message_that_pubsub_never_takes_is_invalid(open_pubsub: Callable[[], 
         open_pubsub().publish("t", [Message(b"")])
 
 
+def test_an_attribute_that_is_not_text_is_invalid(open_pubsub: Callable[[], Bus]) -> None:
+    with pytest.raises(InvalidInput, match="surrogate"):
+        open_pubsub().publish("t", [Message(b"x", {"a": "\ud800"})])
+
+
 def test_a_dead_letter_stays_within_the_limits(open_pubsub: Callable[[], Bus]) -> None:
     bus = open_pubsub()
     subscription, dead = bus.subscribe("t", "s"), bus.subscribe("t.dead", "look")

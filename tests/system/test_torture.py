@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,25 @@ SEED = 5
 def test_nothing_is_lost_whatever_happens(tool: str) -> None:
     done = subprocess.run(
         [tool, "torture", "--short", "--seed", str(SEED)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "LOST" in done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_nothing_is_lost_on_pubsub_and_cloud_storage_either(
+    tool: str, pubsub_emulator: Any, storage_server: Any, pubsub_url: str, bucket_url: str
+) -> None:
+    addresses = ["--bus", pubsub_url, "--store", bucket_url]
+    faults = ["--faults", "kill-persistor,store-errors,store-lies,poison", "--rounds", "4", "--rate", "200"]
+
+    done = subprocess.run(
+        [tool, "torture", "--seed", str(SEED), *addresses, *faults],
+        env={**os.environ, **pubsub_emulator.environ, **storage_server.environ},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -17,6 +18,7 @@ from tidemill_contracts.errors import InvalidInput, Unavailable
 
 from tidemill.deployment import HOST, Deployment, Ports
 from tidemill.torture.faults import FAULTS, Fault
+from tidemill.torture.ground import Ground, Need
 from tidemill.torture.storm import Outcome, plan, torture
 
 ROUNDS = 60
@@ -30,6 +32,7 @@ Examples:
   tidemill torture --short
   tidemill torture --seed 7 --rounds 200
   tidemill torture --faults kill-persistor,kill-redis --rounds 20
+  tidemill torture --bus pubsub://torture --store gs://torture --rate 300
   tidemill torture --list-faults""",
 )
 @click.option("--short", is_flag=True, help="Every fault once: under a minute.")
@@ -38,6 +41,10 @@ Examples:
 @click.option("--faults", "chosen", help="Only these, such as kill-persistor,poison.")
 @click.option("--list-faults", is_flag=True, help="Say what can be done to the platform, and do nothing.")
 @click.option("--rate", type=click.FloatRange(1, 100_000), default=1000, show_default=True, help="Samples/s.")
+@click.option(
+    "--bus", default="", help="A Pub/Sub emulator's pubsub://PROJECT.  [default: a Redis of its own]"
+)
+@click.option("--store", default="", help="A Cloud Storage emulator's gs://BUCKET.  [default: a folder]")
 @click.option("--keep", is_flag=True, help="Keep the folder with store, logs and ledger.")
 def torture_command(
     short: bool,
@@ -46,6 +53,8 @@ def torture_command(
     chosen: str | None,
     list_faults: bool,
     rate: float,
+    bus: str,
+    store: str,
     keep: bool,
 ) -> None:
     """Ill-treat a platform of its own, and show that nothing is lost and nothing counts twice.
@@ -55,21 +64,20 @@ def torture_command(
     """
     if list_faults:
         for fault in FAULTS:
-            click.echo(f"{fault.name:<18} {fault.does}")
+            needs = f" ({fault.needs})" if fault.needs else ""
+            click.echo(f"{fault.name:<18} {fault.does}{needs}")
         return
-    faults = choose(chosen)
+    folder = Path(tempfile.mkdtemp(prefix="tidemill-torture-"))
+    ground = Ground(Deployment(folder, folder, _free_ports()), bus, store)
+    faults = choose(chosen, ground.offers())
     seed = SystemRandom().randrange(10**6) if seed is None else seed
     dice = Random(seed)  # noqa: S311  (no secret depends on it)
     order = list(plan(faults, len(faults) if short else rounds, dice))
-    folder = Path(tempfile.mkdtemp(prefix="tidemill-torture-"))
     console = Console()
     console.print(f"seed {seed}, {len(order)} rounds, in {folder}")
     clean = False
     try:
-        deployment = Deployment(folder, folder, _free_ports())
-        outcome = torture(
-            deployment, order, seed, rate_per_s=rate, tell=lambda text: console.print(f"  {text}")
-        )
+        outcome = torture(ground, order, seed, rate_per_s=rate, tell=lambda text: console.print(f"  {text}"))
         clean = outcome.audit.is_clean
         console.print(faults_table(outcome), figures_table(outcome))
     finally:
@@ -81,19 +89,22 @@ def torture_command(
         sys.exit(1)
 
 
-def choose(names: str | None) -> tuple[Fault, ...]:
-    """The faults of a comma-separated list; all of them for none.
+def choose(names: str | None, offers: Collection[Need] | None = None) -> tuple[Fault, ...]:
+    """The faults of a comma-separated list; all of them for none. offers: what the ground has for them.
 
     Raises:
-        InvalidInput: there is no such fault.
+        InvalidInput: there is no such fault, or not on this ground.
     """
+    possible = tuple(fault for fault in FAULTS if offers is None or fault.needs in offers)
     if names is None:
-        return FAULTS
+        return possible
     known = {fault.name: fault for fault in FAULTS}
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
         if name not in known:
             raise InvalidInput(f"there is no fault {name!r}: --list-faults names them", field="--faults")
+        if known[name] not in possible:
+            raise InvalidInput(f"{name} needs: {known[name].needs}, which is not here", field="--faults")
     if not wanted:
         raise InvalidInput("name at least one fault: --list-faults names them", field="--faults")
     return tuple(known[name] for name in wanted)

@@ -103,6 +103,16 @@ def read_kept(store: ObjectStore, batches: Subscription) -> Kept:
     return kept
 
 
+def ids_in(store: ObjectStore, name: str) -> set[str]:
+    """The samples that an object holds; none if it cannot be read."""
+    kept = Kept()
+    try:
+        _add(kept, store, name)
+    except (Corrupt, NotFound, InvalidInput):
+        return set()
+    return set(kept.places)
+
+
 def _add(kept: Kept, store: ObjectStore, name: str) -> None:
     messages = list(decode_batch(store.get(name), name))
     if f"{content_digest(messages)}.avro" != name.rpartition("/")[2]:

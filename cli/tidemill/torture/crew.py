@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from tidemill_contracts.errors import Unavailable
 
-from tidemill.deployment import HOST, Deployment
+from tidemill.deployment import HOST
 from tidemill.process_logs import ProcessLogs
 from tidemill.processes import ProcessSpec, platform_processes
 from tidemill.supervisor import Supervisor
+from tidemill.torture.ground import Ground
 
 REDIS = "redis"
 PERSISTOR = "persistor"
@@ -26,8 +27,8 @@ LOOK_EVERY_S = 0.05
 class Crew:
     """A broker and up to two persistors, each under a supervisor of its own, so that no backoff adds up."""
 
-    def __init__(self, deployment: Deployment, logs: ProcessLogs) -> None:
-        self._specs = {spec.name: spec for spec in _specs(deployment)}
+    def __init__(self, ground: Ground, logs: ProcessLogs) -> None:
+        self._specs = {spec.name: spec for spec in _specs(ground)}
         self._logs = logs
         self._running: dict[str, Supervisor] = {}
 
@@ -90,9 +91,12 @@ class Crew:
             os.kill(pid, number)
 
 
-def _specs(deployment: Deployment) -> list[ProcessSpec]:
+def _specs(ground: Ground) -> list[ProcessSpec]:
     """The platform's own, with small batches and short leases: more can go wrong in the same time."""
+    deployment = ground.deployment
     hasty = {
+        "TIDEMILL_BUS": ground.bus_url,
+        "TIDEMILL_STORE": ground.store_url,
         "TIDEMILL_PERSISTOR_BATCH_AGE_S": "0.2",
         "TIDEMILL_PERSISTOR_BATCH_MESSAGES": "40",
         "TIDEMILL_PERSISTOR_LEASE_S": str(LEASE_S),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from tidemill_contracts.errors import Unavailable
+from tidemill_contracts.errors import TidemillError, Unavailable
+from tidemill_contracts.layout import batch_prefix
+from tidemill_contracts.objects import ObjectStore
+from tidemill_contracts.samples import SPLITS
 
 from tidemill.torture.crew import LEASE_S, PERSISTOR, REDIS, SECOND, Crew
+from tidemill.torture.ground import Ground, Need
 from tidemill.torture.messages import DATASET
 from tidemill.torture.producer import Producer
 
@@ -25,23 +28,29 @@ SECOND_READY_S_MAX = 3.0
 
 @dataclass(frozen=True)
 class Rig:
-    """What a fault may touch. store: a link to the folder with the objects, which can be turned away."""
+    """What a fault may touch. folder: a link to the folder with the objects, which can be turned away."""
 
     crew: Crew
     producer: Producer
     dice: Random
-    store: Path
+    ground: Ground
+    store: ObjectStore
+    folder: Path
 
 
 @dataclass(frozen=True)
 class Fault:
-    """touches: two faults at once must not touch the same. lasts_s: how long it is kept up."""
+    """touches: two faults at once must not touch the same. lasts_s: how long it is kept up.
+
+    needs: what not every ground offers.
+    """
 
     name: str
     does: str
     touches: str
     inflict: Callable[[Rig], AbstractContextManager[None]]
     lasts_s: float = 0.3
+    needs: Need = ""
 
 
 @contextmanager
@@ -54,13 +63,9 @@ def _kill_persistor(rig: Rig) -> Iterator[None]:
 @contextmanager
 def _kill_after_write(rig: Rig) -> Iterator[None]:
     """Waits for the next object to appear: what follows in the persistor is announcing and acknowledging."""
-    folders = [
-        rig.store / "samples" / DATASET / split / f"{datetime.now(UTC):%Y/%m/%d/%H}"
-        for split in ("train", "test")
-    ]
-    before = [_count(folder) for folder in folders]
+    before = _count(rig.store)
     end_s = time.monotonic() + WRITE_WAIT_S_MAX
-    while [_count(folder) for folder in folders] == before and time.monotonic() < end_s:
+    while _count(rig.store) == before and time.monotonic() < end_s:
         time.sleep(0.0005)
     with _kill_persistor(rig):
         yield
@@ -116,12 +121,12 @@ def _restart_all(rig: Rig) -> Iterator[None]:
 @contextmanager
 def _store_down(rig: Rig) -> Iterator[None]:
     """In the folder's place stands a file, as when a disk is not mounted but its place cannot be written."""
-    where = rig.store.resolve()
+    where = rig.folder.resolve()
     away = where.with_name("store-away")
     away.touch()
-    _turn(rig.store, away)
+    _turn(rig.folder, away)
     yield
-    _turn(rig.store, where)
+    _turn(rig.folder, where)
 
 
 @contextmanager
@@ -134,6 +139,32 @@ def _disk_full(rig: Rig) -> Iterator[None]:
     yield
     for pid in pids:
         _limit_files(pid, resource.RLIM_INFINITY)
+
+
+@contextmanager
+def _store_errs(rig: Rig) -> Iterator[None]:
+    """A third of all calls fail, in every way in which a service does."""
+    statuses = [{"kind": "status", "status": status, "share": 0.08} for status in (429, 500, 503)]
+    rig.ground.set_store_faults([*statuses, {"kind": "reset", "share": 0.08}], rig.dice.randrange(10**6))
+    yield
+    rig.ground.set_store_faults([], 0)
+
+
+@contextmanager
+def _store_lies(rig: Rig) -> Iterator[None]:
+    """Half of the writes are done and not answered: to try them again must not look like another's write."""
+    lost = {"operation": "put", "kind": "lost_answer", "share": 0.5}
+    slow = {"operation": "put", "kind": "slow", "delay_s": 1.5 * LEASE_S, "share": 0.3}
+    rig.ground.set_store_faults([lost, slow], rig.dice.randrange(10**6))
+    yield
+    rig.ground.set_store_faults([], 0)
+
+
+@contextmanager
+def _store_refuses(rig: Rig) -> Iterator[None]:
+    rig.ground.set_store_faults([{"kind": "status", "status": 503}], 0)
+    yield
+    rig.ground.set_store_faults([], 0)
 
 
 @contextmanager
@@ -171,11 +202,18 @@ FAULTS: tuple[Fault, ...] = (
         _second_persistor,
         1.0,
     ),
-    Fault("kill-redis", "SIGKILL of the broker, down for a while", "redis", _kill_redis, 0.7),
-    Fault("freeze-redis", "the broker does not answer for a while", "redis", _freeze_redis, 1.5),
-    Fault("restart", "everything stops and starts again", "redis persistor", _restart_all),
-    Fault("store-down", "the store's folder is away", "store", _store_down, 1.5),
-    Fault("disk-full", "writes to the store end in the middle", "store", _disk_full, 1.5),
+    Fault("kill-redis", "SIGKILL of the broker, down for a while", "redis", _kill_redis, 0.7, "own broker"),
+    Fault(
+        "freeze-redis", "the broker does not answer for a while", "redis", _freeze_redis, 1.5, "own broker"
+    ),
+    Fault(
+        "restart", "everything stops and starts again", "redis persistor", _restart_all, needs="own broker"
+    ),
+    Fault("store-down", "the store's folder is away", "store", _store_down, 1.5, "own folder"),
+    Fault("disk-full", "writes to the store end in the middle", "store", _disk_full, 1.5, "own folder"),
+    Fault("store-errors", "a third of the calls fail", "store", _store_errs, 3.0, "faulty store"),
+    Fault("store-lies", "half of the writes are not answered", "store", _store_lies, 3.0, "faulty store"),
+    Fault("store-refuses", "every call is answered with 503", "store", _store_refuses, 2.0, "faulty store"),
     Fault("poison", "messages of every kind that no reader could read", "stream", _poison, 0.1),
     Fault(
         "duplicates",
@@ -192,10 +230,12 @@ def may_coincide(one: Fault, other: Fault) -> bool:
     return not set(one.touches.split()) & set(other.touches.split())
 
 
-def _count(folder: Path) -> int:
+def _count(store: ObjectStore) -> int:
+    """How many objects of this hour there are; 0 while the store is away."""
+    hour = f"{datetime.now(UTC):%Y/%m/%d/%H}/"
     try:
-        return len(os.listdir(folder))
-    except OSError:
+        return sum(1 for split in SPLITS for _ in store.list(batch_prefix(DATASET, split) + hour))
+    except TidemillError:
         return 0
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from random import Random
 
 from tidemill_chassis.retry import Backoff
 from tidemill_contracts.bus import Bus, Message
-from tidemill_contracts.errors import Unavailable
+from tidemill_contracts.errors import InvalidInput, Unavailable
 from tidemill_contracts.events import SamplesReceived
 
 from tidemill.torture.ledger import Ledger
@@ -71,8 +72,10 @@ class Producer:
         messages = poison(self._poisoned)
         self._poisoned += 1
         self._dice.shuffle(messages)
-        if self._publish(messages):
-            self._ledger.confirm_poison(message.attributes[POISON_ID] for message in messages)
+        for message in messages:
+            with suppress(InvalidInput):  # Pub/Sub takes no text that is not text: then nobody can send it
+                if self._publish([message]):
+                    self._ledger.confirm_poison([message.attributes[POISON_ID]])
 
     def _run(self) -> None:
         while not self._last.wait(self._pause_s):

@@ -10,26 +10,25 @@ from pathlib import Path
 from random import Random
 
 from tidemill_chassis.adapters import open_bus, open_store
-from tidemill_contracts.bus import DEAD_SUFFIX, Backlog, Bus, Subscription
-from tidemill_contracts.errors import Unavailable
+from tidemill_contracts.bus import DEAD_SUFFIX, Bus, Subscription
 from tidemill_contracts.events import BatchStored, SamplesReceived
 
 from tidemill.deployment import Deployment
 from tidemill.process_logs import ProcessLogs
 from tidemill.torture.audit import Audit, audit
-from tidemill.torture.crew import LEASE_S, PERSISTOR, REDIS, Crew
+from tidemill.torture.calm import wait_for_backlog, wait_for_objects
+from tidemill.torture.crew import PERSISTOR, REDIS, Crew
 from tidemill.torture.faults import Fault, Rig, may_coincide
+from tidemill.torture.ground import Ground
 from tidemill.torture.ledger import Ledger
 from tidemill.torture.producer import Producer
 
 AUDITOR = "torture"
-CALM_S_MAX = 60.0
 QUIET_S = 0.4
 """Between two faults, so that work is in hand when the next one comes."""
 TOGETHER = 0.5
 """How often a second fault comes while the first one lasts."""
 AUDIT_LEASE_S = 600.0
-DONE = Backlog(waiting=0, leased=0)
 
 
 @dataclass(frozen=True)
@@ -53,42 +52,45 @@ class Outcome:
 
 
 def torture(
-    deployment: Deployment,
+    ground: Ground,
     rounds: Sequence[tuple[Fault, ...]],
     seed: int,
     *,
     rate_per_s: float,
     tell: Callable[[str], None],
 ) -> Outcome:
-    """Start broker and persistor in the deployment's folder, inflict the rounds, and audit.
+    """Start a persistor, and a broker where none is given, inflict the rounds, and audit.
 
     Raises:
-        Unavailable: a process did not come back, or the backlog was not done within CALM_S_MAX.
+        Unavailable: a process did not come back, or the backlog was not done in time.
     """
     begun_s = time.monotonic()
+    deployment = ground.deployment
     with ExitStack() as stack:
         store_link = _prepare(deployment)
         logs = ProcessLogs(deployment.logs_folder, echo=False)
         stack.callback(logs.close)
-        crew = Crew(deployment, logs)
+        crew = Crew(ground, logs)
         stack.callback(crew.stop_all)
-        crew.start(REDIS)
-        crew.wait_ready()
+        if not ground.bus:
+            crew.start(REDIS)
+            crew.wait_ready()
+        bus, store = open_bus(ground.bus_url), open_store(ground.store_url)
+        stack.callback(bus.close)
         crew.start(PERSISTOR)
         crew.wait_ready()
-        bus = open_bus(deployment.bus_url)
-        stack.callback(bus.close)
         batches, dead = _listen(bus)
         ledger = Ledger(deployment.folder / "ledger")
         stack.callback(ledger.close)
         dice, of_producer = Random(seed), Random(~seed)  # noqa: S311  (no secret depends on them)
         with Producer(bus, ledger, of_producer, rate_per_s=rate_per_s) as producer:
-            rig = Rig(crew, producer, dice, store_link)
+            rig = Rig(crew, producer, dice, ground, store, store_link)
             blows = tuple(_inflict(rig, faults, tell) for faults in rounds)
         tell("calm: waiting until everything is kept")
-        calm_s = _wait_until_kept(bus)
+        confirmed = ledger.read("confirmed")
+        calm_s = wait_for_objects(store, confirmed) if ground.bus else wait_for_backlog(bus)
         crew.stop(PERSISTOR)
-        found = audit(ledger, open_store(deployment.store_url), batches, dead)
+        found = audit(ledger, store, batches, dead)
     return Outcome(found, blows, calm_s, time.monotonic() - begun_s, producer.refusals, producer.repeated)
 
 
@@ -132,14 +134,3 @@ def _inflict(rig: Rig, faults: tuple[Fault, ...], tell: Callable[[str], None]) -
     ready_again_s = rig.crew.wait_ready()
     time.sleep(QUIET_S * rig.dice.random())
     return Blow(names, ready_again_s)
-
-
-def _wait_until_kept(bus: Bus) -> float:
-    """Seconds until the persistor's subscription has nothing left."""
-    begun_s = time.monotonic()
-    subscription = bus.subscribe(SamplesReceived.topic, PERSISTOR, ack_deadline_s=LEASE_S, attempts_max=100)
-    while (left := subscription.backlog()) != DONE:
-        if time.monotonic() - begun_s > CALM_S_MAX:
-            raise Unavailable(f"after {CALM_S_MAX:.0f} s of calm there are still {left}")
-        time.sleep(0.1)
-    return time.monotonic() - begun_s

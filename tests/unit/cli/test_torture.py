@@ -10,8 +10,11 @@ from random import Random
 
 import pytest
 from tidemill.commands.torture import choose
+from tidemill.deployment import Deployment, Ports
 from tidemill.torture.audit import Audit, audit
+from tidemill.torture.calm import UNSURE_S_MAX, wait_for_objects
 from tidemill.torture.faults import FAULTS, may_coincide
+from tidemill.torture.ground import Ground
 from tidemill.torture.ledger import Ledger
 from tidemill.torture.messages import POISON_ID, message_of, pack, poison, split_of, text_of
 from tidemill.torture.storm import plan
@@ -212,3 +215,60 @@ def test_every_kind_of_poison_is_refused_by_the_persistor(kind: int) -> None:
 def test_an_unknown_fault_is_refused_with_the_remedy(names: str) -> None:
     with pytest.raises(InvalidInput, match="--list-faults"):
         choose(names)
+
+
+EMULATORS = {"PUBSUB_EMULATOR_HOST": "127.0.0.1:1", "STORAGE_EMULATOR_HOST": "http://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(
+    ("bus", "store", "environ"),
+    [
+        ("pubsub://our-project", "", {}),
+        ("", "gs://our-bucket", {"PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}),
+        ("redis://127.0.0.1", "", EMULATORS),
+        ("", "file:///var/lib/tidemill/store", EMULATORS),
+    ],
+)
+def test_nothing_but_an_emulator_is_ever_tortured(
+    tmp_path: Path, bus: str, store: str, environ: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidInput, match="emulator"):
+        Ground(Deployment(tmp_path, tmp_path, Ports()), bus, store, environ)
+
+
+def test_only_faults_that_the_ground_allows_are_inflicted(tmp_path: Path) -> None:
+    deployment = Deployment(tmp_path, tmp_path, Ports())
+    own, cloud = Ground(deployment), Ground(deployment, "pubsub://a", "gs://a", EMULATORS)
+
+    on_own, on_cloud = ({fault.name for fault in choose(None, one.offers())} for one in (own, cloud))
+
+    assert {"kill-redis", "disk-full"} <= on_own
+    assert "store-errors" not in on_own
+    assert "kill-persistor" in on_cloud
+    assert not {"kill-redis", "disk-full", "store-errors"} & on_cloud  # no server answers there
+    with pytest.raises(InvalidInput, match="kill-redis needs: own broker"):
+        choose("kill-redis", cloud.offers())
+
+
+def test_calm_comes_when_nothing_is_missing_and_nothing_moves(scene: Scene) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        if now[0] == 5.0:
+            scene.keep(message_of(["s8", "s9"]), ident="2")
+
+    took_s = wait_for_objects(scene.store, {*IDS, "s8", "s9"}, quiet_s=3.0, clock=lambda: now[0], sleep=sleep)
+
+    assert (took_s, now[0]) == (5.0, 8.5)
+
+
+def test_calm_ends_in_time_where_samples_are_lost(scene: Scene) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    wait_for_objects(scene.store, {"gone"}, clock=lambda: now[0], sleep=sleep)
+
+    assert now[0] == UNSURE_S_MAX

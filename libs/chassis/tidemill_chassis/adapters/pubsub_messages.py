@@ -16,7 +16,7 @@ from tidemill_contracts.bus import (
     Delivery,
     Message,
 )
-from tidemill_contracts.errors import TooLarge
+from tidemill_contracts.errors import InvalidInput, TooLarge
 from tidemill_contracts.memory_bus import dead_letter_of
 
 PUBLISH_MESSAGES_MAX = 1000
@@ -39,10 +39,14 @@ def wire_message(message: Message) -> Any:
 
     Raises:
         TooLarge: it is over MESSAGE_BYTES_MAX.
+        InvalidInput: an attribute or the ordering key is not text.
     """
-    made = _PubsubMessage(
-        data=message.data, attributes=dict(message.attributes), ordering_key=message.ordering_key
-    )
+    try:
+        made = _PubsubMessage(
+            data=message.data, attributes=dict(message.attributes), ordering_key=message.ordering_key
+        )
+    except (UnicodeError, ValueError) as error:
+        raise InvalidInput("an attribute is not text: it holds half a surrogate pair") from error
     if made.ByteSize() > MESSAGE_BYTES_MAX:
         raise TooLarge(f"a message of {made.ByteSize()} bytes: Pub/Sub takes {MESSAGE_BYTES_MAX}")
     return made

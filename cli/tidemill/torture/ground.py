@@ -1,0 +1,82 @@
+"""Where a torture takes place: on a broker and a folder of its own, or on addresses that are given."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tidemill_contracts.errors import InvalidInput
+
+from tidemill.deployment import Deployment
+
+STORE_EMULATOR = "STORAGE_EMULATOR_HOST"
+BUS_EMULATOR = "PUBSUB_EMULATOR_HOST"
+FAULTS_PATH = "/_faults"
+ANSWER_S_MAX = 5.0
+
+Need = Literal["", "own broker", "own folder", "faulty store"]
+"""What a fault needs: a broker to kill, a folder to take away, or a store that fails on demand."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """bus, store: addresses; empty: of its own.
+
+    Only emulators are taken: what is tortured is filled with samples that mean nothing, and is never emptied.
+    """
+
+    deployment: Deployment
+    bus: str = ""
+    store: str = ""
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def __post_init__(self) -> None:
+        for url, scheme, variable in (
+            (self.bus, "pubsub:", BUS_EMULATOR),
+            (self.store, "gs:", STORE_EMULATOR),
+        ):
+            if url and not url.startswith(scheme):
+                raise InvalidInput(f"torture takes {scheme}//… on an emulator, or makes its own: not {url!r}")
+            if url and not self.environ.get(variable):
+                raise InvalidInput(f"torture is for emulators: start one and set {variable}")
+
+    @property
+    def bus_url(self) -> str:
+        return self.bus or self.deployment.bus_url
+
+    @property
+    def store_url(self) -> str:
+        return self.store or self.deployment.store_url
+
+    def offers(self) -> set[Need]:
+        """What faults may need, and have here."""
+        found: set[Need] = {""}
+        if not self.bus:
+            found.add("own broker")
+        if not self.store:
+            found.add("own folder")
+        elif self._store_can_fail():
+            found.add("faulty store")
+        return found
+
+    def set_store_faults(self, rules: Sequence[Mapping[str, object]], seed: int) -> None:
+        """Let the store's emulator commit these faults from now on; none: all is well again."""
+        body = json.dumps({"seed": seed, "rules": list(rules)}).encode()
+        request = urllib.request.Request(self._faults_url(), body, method="PUT")  # noqa: S310  (http only)
+        with urllib.request.urlopen(request, timeout=ANSWER_S_MAX):  # noqa: S310
+            pass
+
+    def _faults_url(self) -> str:
+        host = self.environ[STORE_EMULATOR]
+        return (host if host.startswith("http://") else f"http://{host}").rstrip("/") + FAULTS_PATH
+
+    def _store_can_fail(self) -> bool:
+        try:
+            with urllib.request.urlopen(self._faults_url(), timeout=ANSWER_S_MAX) as answer:  # noqa: S310
+                return "struck" in json.load(answer)
+        except (OSError, ValueError):
+            return False
