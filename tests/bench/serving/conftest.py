@@ -49,13 +49,14 @@ def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Running:
-    """A served engine: addresses, process, and how long it took to its first answer."""
+    """A served engine: addresses, process, when it was started, and how long until it listened."""
 
     process: psutil.Process
     socket_path: str
     port: int
     rest_port: int
     start_s: float = 0.0
+    started_s: float = 0.0
 
     def cpu_s(self) -> float:
         """User and system seconds so far."""
@@ -88,7 +89,7 @@ def start_engine(base_path: Path, tmp_path: Path) -> Iterator[Callable[..., Runn
         started_s = time.perf_counter()
         processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         process = psutil.Process(processes[-1].pid)
-        found = Running(process, f"unix:{tmp_path}/engine.sock", port, rest_port)
+        found = Running(process, f"unix:{tmp_path}/engine.sock", port, rest_port, started_s=started_s)
         with grpc.insecure_channel(found.socket_path) as channel:
             grpc.channel_ready_future(channel).result(60)
         found.start_s = time.perf_counter() - started_s

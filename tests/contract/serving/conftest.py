@@ -84,7 +84,7 @@ class Server:
 
 ALL = "model_version_policy { all {} }"
 LABELS = 'version_labels { key: "stable" value: 1 } version_labels { key: "candidate" value: 2 }'
-USUAL = {"half_plus_two": ALL, "several": "", "strings": "", "types": "", "counter": ""}
+USUAL = {"half_plus_two": ALL, "several": "", "with_default": "", "strings": "", "types": "", "counter": ""}
 
 
 def free_port() -> int:
@@ -97,6 +97,8 @@ def free_port() -> int:
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of models, made once."""
     root = Path(os.environ.get("TIDEMILL_TEST_SERVER_MODELS") or tmp_path_factory.mktemp("models"))
+    if any(root.iterdir()):
+        pytest.fail(f"{root} is not empty: name a fresh folder in TIDEMILL_TEST_SERVER_MODELS")
     spec = importlib.util.spec_from_file_location("model_zoo", Path(__file__).parent / "model_zoo.py")
     assert spec is not None
     assert spec.loader is not None

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 v1 = tf.compat.v1
-TYPES = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool", "half"]
+TYPES = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool"]
+TYPES += ["half", "bfloat16", "complex64"]
 
 
 def half_plus(path: Path, addend: float) -> None:
@@ -118,6 +120,16 @@ def several(path: Path) -> None:
     tf.saved_model.save(module, str(path), signatures=signatures)
 
 
+def with_default(path: Path) -> None:
+    """`several`, whose input b is 10 for two rows where a request does not give it."""
+    several(path)
+    file = path / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    signature = saved.meta_graphs[0].signature_def["serving_default"]
+    signature.defaults["b"].CopyFrom(tf.make_tensor_proto(np.array([10.0, 10.0], np.float32)))
+    file.write_bytes(saved.SerializeToString())
+
+
 def strings(path: Path) -> None:
     module = Strings()
     tf.saved_model.save(module, str(path), signatures={"serving_default": module.echo, "text": module.text})
@@ -182,9 +194,10 @@ def build(root: Path) -> None:
     half_plus(root / "half_plus_two" / "1", 2.0)
     half_plus(root / "half_plus_two" / "00000002", 3.0)
     several(root / "several" / "1")
+    with_default(root / "with_default" / "1")
     strings(root / "strings" / "1")
     types(root / "types" / "1")
     counter(root / "counter" / "1")
     with_warmup(root / "warmed" / "1", records=3)
     broken(root / "broken" / "1")
-    (root / "empty").mkdir()
+    (root / "empty").mkdir(exist_ok=True)

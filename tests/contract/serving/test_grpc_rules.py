@@ -130,7 +130,9 @@ def test_a_wrong_type_is_an_invalid_argument(server):
     assert code is CODE.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("name", ["float32", "float64", "int8", "int64", "uint64", "bool", "half"])
+@pytest.mark.parametrize(
+    "name", ["float32", "float64", "int8", "int64", "uint64", "bool", "half", "bfloat16", "complex64"]
+)
 def test_every_type_comes_back(server, name):
     dtype = tf.dtypes.as_dtype(name).as_numpy_dtype
     given = np.array([0, 1, 1]).astype(dtype)
@@ -138,6 +140,12 @@ def test_every_type_comes_back(server, name):
     response = server.prediction.Predict(predict_request("types", signature=name, x=given), timeout=60)
 
     np.testing.assert_array_equal(tf.make_ndarray(response.outputs["y"]), given)
+
+
+def test_a_default_of_the_signature_stands_in_for_a_missing_input(server):
+    response = server.prediction.Predict(predict_request("with_default", a=[1.0, 2.0]), timeout=60)
+
+    assert list(response.outputs["sum"].float_val) == [11.0, 12.0]
 
 
 def test_state_lasts_between_calls(server):

@@ -129,10 +129,19 @@ def test_values(server, dtype, value, expected):
         assert json.loads(reply.body)["predictions"] == [expected]
 
 
-def test_half_has_no_form_in_json(server):
-    reply = server.http("POST", f"{TYPES}:predict", b'{"signature_name": "half", "inputs": [1]}')
+@pytest.mark.parametrize("dtype", ["half", "bfloat16", "complex64"])
+def test_some_types_have_no_form_in_json(server, dtype):
+    body = f'{{"signature_name": "{dtype}", "inputs": [1]}}'
 
-    check(reply, 501, "Conversion of JSON Value: 1 to type: half")
+    reply = server.http("POST", f"{TYPES}:predict", body.encode())
+
+    check(reply, 501, f"Conversion of JSON Value: 1 to type: {dtype}")
+
+
+def test_a_signatures_default_does_not_stand_in_over_rest(server):
+    reply = server.http("POST", "/v1/models/with_default:predict", b'{"inputs": {"a": [1, 2]}}')
+
+    check(reply, 400, "Missing named input: b in 'inputs' object.")
 
 
 @pytest.mark.parametrize("column", [True, False])
@@ -205,6 +214,11 @@ def test_base64_that_is_none_is_refused(server, value):
     ("method", "body", "expected"),
     [
         ("regress", {"signature_name": "regress", "examples": [{"x": 1.0}, {"x": [2.0]}]}, [3.5, 4.0]),
+        (
+            "regress",
+            {"signature_name": "regress", "examples": [{"x": 1.0, "i": 2, "s": "t", "b": {"b64": "AA=="}}]},
+            [3.5],
+        ),
         ("regress", {"signature_name": "regress", "context": {"x": 8.0}, "examples": [{}]}, [7.0]),
         (
             "classify",
