@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.bench.gateway.load import Load, Measured, MeasuringFailed, keep_to_two_cores, measure, need_wrk
-from tests.bench.gateway.ours import run_ours
+from tests.bench.gateway.ours import export_digits, run_ours
 from tests.bench.gateway.promises import PROMISES, best_peer, broken
 from tests.bench.gateway.quick import check
 from tests.bench.peers.environments import NotUsable, version_of
@@ -82,7 +81,7 @@ def main(names: list[str], seconds: float) -> int:
     refused: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
-        subprocess.run([sys.executable, Path(__file__).with_name("digits_model.py"), folder], check=True)
+        export_digits(models)
         for peer in (peer for peer in PEERS if peer.package in names):
             try:
                 print(f"measuring {peer.package} …", flush=True)

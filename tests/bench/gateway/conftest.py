@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 from tidemill_gateway.testing.gateway_process import free_port
 
 from tests.bench.gateway.load import Load, keep_to_two_cores, measure, need_wrk
-from tests.bench.gateway.ours import Running, run_ours
+from tests.bench.gateway.ours import Running, export_digits, run_ours
 from tests.bench.gateway.quick import check
 
 WARM_S = 3
@@ -21,8 +19,7 @@ WARM_S = 3
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network that fails by itself on pixels above 1."""
     folder = tmp_path_factory.mktemp("models")
-    script = Path(__file__).with_name("digits_model.py")
-    subprocess.run([sys.executable, script, folder, "guarded"], check=True)
+    export_digits(folder, guarded=True)
     return folder
 
 

@@ -6,7 +6,6 @@ One process asks, so many calls at a time, by turns through both in the same run
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ import numpy as np
 from tidemill_gateway.testing.gateway_process import free_port
 from tidemill_gateway.wire import methods, predict_pb2, tensor_pb2
 
-from tests.bench.gateway.ours import run_ours
+from tests.bench.gateway.ours import export_digits, run_ours
 
 CONCURRENT = 32
 TURNS = 3
@@ -58,7 +57,7 @@ def main(seconds: float) -> None:
     """Print both and their ratio."""
     with tempfile.TemporaryDirectory() as folder:
         models, port = Path(folder), free_port()
-        subprocess.run([sys.executable, Path(__file__).with_name("digits_model.py"), folder], check=True)
+        export_digits(models)
         with run_ours(models, TIDEMILL_GATEWAY_GRPC_BIND=f"127.0.0.1:{port}"):
             targets = {"direct": f"unix:{models / 'serving.sock'}", "gateway": f"127.0.0.1:{port}"}
             found: dict[str, list[float]] = {name: [] for name in targets}

@@ -15,6 +15,7 @@ from tidemill_contracts.manifest import Labels, change_labels
 from tidemill_gateway.testing.gateway_process import WAIT_S, GatewayProcess, wait_until
 
 START_S_MAX = 60.0
+EXPORT_S_MAX = 120.0
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,15 @@ class Running:
 
     url: str
     pids: list[int]
+
+
+def export_digits(folder: Path, *, guarded: bool = False) -> None:
+    """Write the network that is measured, with bodies and right answers, in a process of its own."""
+    script = Path(__file__).with_name("digits_model.py")
+    command = [sys.executable, str(script), str(folder), *(["guarded"] if guarded else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=EXPORT_S_MAX, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the network could not be exported: {done.stderr}")
 
 
 @contextmanager
@@ -39,7 +49,7 @@ def run_ours(models: Path, **settings: str) -> Iterator[Running]:
             "--model_name=digits",
             f"--model_base_path={models}",
         ],
-        env={**os.environ, "TIDEMILL_LOG_LEVEL": "warning"},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "TIDEMILL_LOG_LEVEL": "warning"},
     )
     store = models / "store"
     store.mkdir(exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import httpx
 import numpy as np
 
 from tests.bench.gateway.load import Load, measure
-from tests.bench.gateway.ours import run_ours
+from tests.bench.gateway.ours import export_digits, run_ours
 
 LOADS = (Load(1, 1), Load(16, 1), Load(64, 1), Load(8, 32))
 TOLERANCE = 1e-5
@@ -22,7 +21,7 @@ def main(seconds: float) -> None:
     """Print a table of our own figures."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
-        subprocess.run([sys.executable, Path(__file__).with_name("digits_model.py"), folder], check=True)
+        export_digits(models)
         with run_ours(models) as ours:
             for rows in (1, 32):
                 check(ours.url, models, rows)

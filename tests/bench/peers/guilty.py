@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tests.bench.gateway.load import keep_to_two_cores
-from tests.bench.gateway.ours import run_ours
+from tests.bench.gateway.ours import export_digits, run_ours
 from tests.bench.peers.callers import Asked, Got, ask_all
 from tests.bench.peers.environments import NotUsable, version_of
 from tests.bench.peers.options import parsed
@@ -33,7 +32,6 @@ LEAVES_S = 0.003
 DEADLINE_S = 0.001
 BAD_PIXEL = 9.0
 FAILS_IN_MODEL, OTHER_SHAPE = "the model fails on it", "it has another shape"
-SAMPLES = Path(__file__).parent.parent / "gateway" / "digits_model.py"
 
 
 @dataclass
@@ -121,7 +119,7 @@ def main(names: list[str], rounds: int) -> int:
     keep_to_two_cores()
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
-        subprocess.run([sys.executable, SAMPLES, folder, "guarded"], check=True)
+        export_digits(models, guarded=True)
         for peer in (peer for peer in PEERS if peer.package in names):
             try:
                 with run_peer(peer, models) as running:
