@@ -128,6 +128,7 @@ class Gateway:
                 self._access,
                 self._rates,
                 self._traces,
+                self._log,
                 request_s_max=settings.request_s_max,
                 message_bytes_max=settings.http.body_bytes_max,
             )

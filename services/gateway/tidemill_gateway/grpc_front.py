@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ from tidemill_gateway.plane.calls import Call
 from tidemill_gateway.plane.lanes import Answer
 from tidemill_gateway.plane.serving_client import ServingClient
 from tidemill_gateway.plane.versions import Resolved, Target
+from tidemill_gateway.prediction_log import PredictionLog
 from tidemill_gateway.rate_limits import RateLimits
 from tidemill_gateway.request_traces import RequestTraces, Spans
 from tidemill_gateway.settings import Tls
@@ -58,6 +60,10 @@ class GrpcCall(Call, Protocol):
         """The response."""
         ...
 
+    def as_json(self, reply: bytes) -> tuple[Any, Any]:
+        """Request and response as JSON values, for the log."""
+        ...
+
 
 class GrpcFront:
     """One per gateway; belongs to its event loop."""
@@ -69,6 +75,7 @@ class GrpcFront:
         access: Access,
         rates: RateLimits | None,
         traces: RequestTraces | None,
+        prediction_log: PredictionLog | None,
         *,
         request_s_max: float,
         message_bytes_max: int,
@@ -77,6 +84,7 @@ class GrpcFront:
         self._access = access
         self._rates = rates
         self._traces = traces
+        self._log = prediction_log
         self._client = client
         self._request_s_max = request_s_max
         self._metrics = RequestMetrics(DIALECT)
@@ -153,6 +161,20 @@ class GrpcFront:
         self._metrics.answered(resolved, call.signature_name, monotonic() - started_s)
         if spans is not None:
             spans.answered(resolved, answer)
+        if self._log is not None:
+            self._log.offer(
+                data,
+                reply,
+                partial(call.as_json, reply),
+                model=resolved.model,
+                version=resolved.version,
+                label=resolved.label,
+                signature=call.signature_name,
+                dialect=DIALECT,
+                batch_rows=answer.batch_rows,
+                queue_ms=answer.queue_s * 1000,
+                compute_ms=answer.compute_s * 1000,
+            )
         return reply
 
     def _hand_on(self, method: str) -> Handler:

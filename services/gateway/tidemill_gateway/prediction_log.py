@@ -45,18 +45,23 @@ class PredictionLog:
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
-    def offer(self, request: bytes, response: bytes, **facts: Any) -> None:
-        """Sample one prediction. The bodies are parsed later, in the thread."""
+    def offer(
+        self, request: bytes, response: bytes, read: Callable[[], tuple[Any, Any]] | None = None, **facts: Any
+    ) -> None:
+        """Sample one prediction. The bodies are parsed later, in the thread.
+
+        read: makes JSON values of bodies that are no JSON text.
+        """
         if self._draw() * 100 >= self._percent:
             return
         if len(self._waiting) >= WAITING_MAX:
             self._waiting.popleft()
             ENTRIES.labels("dropped").inc()
         kept = len(request) + len(response) <= self._bytes_max
-        bodies = (request, response) if kept else (b"", b"")
-        self._waiting.append(
-            lambda: PredictionAnswered(request=_parsed(bodies[0]), response=_parsed(bodies[1]), **facts)
-        )
+        if not kept:
+            request, response, read = b"", b"", None
+        bodies = read or (lambda: (_parsed(request), _parsed(response)))
+        self._waiting.append(lambda: _entry(bodies, facts))
 
     def close(self) -> None:
         """Publish what waits, if the bus takes it within STOP_S."""
@@ -89,6 +94,11 @@ class PredictionLog:
             return False
         ENTRIES.labels("published").inc(len(taken))
         return True
+
+
+def _entry(bodies: Callable[[], tuple[Any, Any]], facts: dict[str, Any]) -> PredictionAnswered:
+    request, response = bodies()
+    return PredictionAnswered(request=request, response=response, **facts)
 
 
 def _parsed(body: bytes) -> Any | None:

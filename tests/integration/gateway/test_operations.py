@@ -12,7 +12,7 @@ from tidemill_chassis.adapters import open_bus
 from tidemill_contracts.envelope import from_message
 from tidemill_contracts.events import PredictionAnswered
 from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, image, wait_until
-from tidemill_gateway.wire import methods
+from tidemill_gateway.wire import methods, predict_pb2, tensor_pb2
 
 ONE = {"instances": [image(1.0)]}
 
@@ -115,6 +115,44 @@ def test_sampled_predictions_reach_the_topic(
         3.0,
         4.0,
     ]
+
+
+def test_predictions_over_grpc_reach_the_topic_as_json(
+    start_gateway: Callable[..., GatewayProcess], set_labels: Callable[..., None], redis_url: str
+) -> None:
+    set_labels(stable=1)
+    port = free_port()
+    start_gateway(
+        TIDEMILL_BUS=redis_url,
+        TIDEMILL_GATEWAY_LOG_PERCENT="100",
+        TIDEMILL_GATEWAY_GRPC_BIND=f"127.0.0.1:{port}",
+    )
+    shape = tensor_pb2.TensorShapeProto(dim=[tensor_pb2.TensorShapeProto.Dim(size=2)])
+    request = predict_pb2.PredictRequest(
+        model_spec=predict_pb2.ModelSpec(name="digits", signature_name="encoded"),
+        inputs={
+            "bytes": tensor_pb2.TensorProto(
+                dtype=tensor_pb2.DT_STRING, tensor_shape=shape, string_val=[b"abc", b"\xff\xff"]
+            )
+        },
+    )
+
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        channel.unary_unary(methods.PREDICT)(request.SerializeToString(), timeout=10)
+
+    subscription = open_bus(redis_url).subscribe("predictions", "test")
+    seen: list[PredictionAnswered] = []
+
+    def pulled() -> bool:
+        deliveries = subscription.pull(10, 0.2)
+        seen.extend(from_message(delivery.message, PredictionAnswered) for delivery in deliveries)
+        return len(seen) == 1
+
+    wait_until(pulled, "the prediction is on the bus")
+    assert seen[0].request == {"inputs": {"bytes": ["abc", {"b64": "//8="}]}, "signature_name": "encoded"}
+    assert seen[0].response is not None
+    assert [row[1] for row in seen[0].response["outputs"]["probabilities"]] == [3.0, 2.0]
+    assert (seen[0].dialect, seen[0].version) == ("grpc", 1)
 
 
 def test_a_stopped_bus_is_not_felt_by_clients(

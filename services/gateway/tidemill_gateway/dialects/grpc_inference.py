@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.wrappers_pb2 import Int64Value
 from tidemill_contracts.errors import Malformed
 
 from tidemill_gateway.dialects.example_calls import CLASSIFY, REGRESS, ExamplesCall
+from tidemill_gateway.dialects.grpc_json import message_as_json
 from tidemill_gateway.dialects.grpc_predict import target_of
 from tidemill_gateway.plane.lanes import Answer
 from tidemill_gateway.plane.signatures import DEFAULT_SIGNATURE
@@ -23,13 +24,17 @@ class GrpcClassifyCall(ExamplesCall):
     """A ClassificationRequest as the data plane takes it; raises Malformed if the bytes are none."""
 
     def __init__(self, data: bytes) -> None:
-        request = parsed(pb.ClassificationRequest, data)
+        request = self._request = parsed(pb.ClassificationRequest, data)
         self._spec = request.model_spec
         super().__init__(CLASSIFY, self._spec.signature_name or DEFAULT_SIGNATURE, request.input)
 
     def target(self, sticky: str = "") -> Target:
         """Whom it asks."""
         return target_of(self._spec, sticky)
+
+    def as_json(self, reply: bytes) -> tuple[Any, Any]:
+        """Request and response for the log."""
+        return message_as_json(self._request), message_as_json(pb.ClassificationResponse.FromString(reply))
 
     def render(self, resolved: Resolved, answer: Answer) -> bytes:
         """The ClassificationResponse."""
@@ -46,13 +51,17 @@ class GrpcRegressCall(ExamplesCall):
     """A RegressionRequest as the data plane takes it; raises Malformed if the bytes are none."""
 
     def __init__(self, data: bytes) -> None:
-        request = parsed(pb.RegressionRequest, data)
+        request = self._request = parsed(pb.RegressionRequest, data)
         self._spec = request.model_spec
         super().__init__(REGRESS, self._spec.signature_name or DEFAULT_SIGNATURE, request.input)
 
     def target(self, sticky: str = "") -> Target:
         """Whom it asks."""
         return target_of(self._spec, sticky)
+
+    def as_json(self, reply: bytes) -> tuple[Any, Any]:
+        """Request and response for the log."""
+        return message_as_json(self._request), message_as_json(pb.RegressionResponse.FromString(reply))
 
     def render(self, resolved: Resolved, answer: Answer) -> bytes:
         """The RegressionResponse."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -19,6 +20,7 @@ from tidemill_contracts.errors import (
     Unavailable,
 )
 
+from tidemill_gateway.dialects.grpc_json import predict_as_json
 from tidemill_gateway.dialects.json_values import check_shape
 from tidemill_gateway.errors import (
     DeadlineExceeded,
@@ -121,6 +123,10 @@ class GrpcPredictCall:
         unknown = set(self.output_filter) - outputs
         if unknown:
             raise Malformed(f"output tensor alias not found in signature: {sorted(unknown)}")
+
+    def as_json(self, reply: bytes) -> tuple[Any, Any]:
+        """Request and response for the log."""
+        return predict_as_json(self._request, reply)
 
     def render(self, resolved: Resolved, answer: Answer) -> bytes:
         """The PredictResponse."""
