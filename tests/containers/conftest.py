@@ -1,22 +1,37 @@
-"""A platform of the ring's own, built and started once; it is removed with its volumes at the end."""
+"""A platform of the ring's own, built and started once; it is removed with its volumes at the end.
+
+TIDEMILL_RING_IMAGES=built uses the images that are there. TIDEMILL_RING_KEEP=1 uses the platform of an
+earlier run, if it is still up, and leaves it up. TIDEMILL_RING_LOGS names a file for the containers' logs.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
 from tests.containers.compose_project import ROOT, ComposeProject, has_engine, wait_until
 from tests.containers.outside import Digit, Outside, real_digits
-from tests.emulators.machine import free_port
 
 NAME = "tidemill-ring"
-GATEWAYS = 3
+WORK = Path(tempfile.gettempdir()) / NAME
+"""The same in every run: a platform that is kept must find its mounts again."""
+PORTS = {
+    "TIDEMILL_PUBSUB_PORT": "28085",
+    "TIDEMILL_STORAGE_PORT": "28900",
+    "TIDEMILL_POSTGRES_PORT": "28432",
+    "TIDEMILL_REDIS_PORT": "28379",
+    "TIDEMILL_INGEST_PORT": "28080",
+    "TIDEMILL_GATEWAY_PORT": "28501-28503",
+    "TIDEMILL_GATEWAY_GRPC_PORT": "28511-28513",
+}
+KEEP = os.environ.get("TIDEMILL_RING_KEEP") == "1"
 FIRST_MODEL_S_MAX = 300
 
 
@@ -26,69 +41,60 @@ def digits() -> list[Digit]:
 
 
 @pytest.fixture(scope="session")
-def ring_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ring_models() -> Path:
     """The digits' model, trained for a moment only: the ring is about containers, not about accuracy."""
     spec = yaml.safe_load((ROOT / "models" / "digits.yaml").read_text())
     spec["training"] |= {"epochs_max": 2, "augment": False}
     spec["round"] |= {"samples_min": 300, "age_s_max": 20}
     spec["retry"] |= {"every_s": 3600}
     spec["gate"] |= {"gain_min": 0.0}
-    folder = tmp_path_factory.mktemp("models")
+    folder = WORK / "models"
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     (folder / "digits.yaml").write_text(yaml.safe_dump(spec))
-    folder.chmod(0o755)
-    for parent in folder.parents[:2]:
-        parent.chmod(0o755)  # the containers' user reads it
     return folder
 
 
 @pytest.fixture(scope="session")
-def small_file_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+def small_file_system() -> Iterator[Path | None]:
     """A file system of 128 MB for the store's volume, so that it can be filled; only root may mount one."""
-    if os.geteuid() != 0:
-        yield None
-        return
-    folder = tmp_path_factory.mktemp("small")
-    options = ["-t", "tmpfs", "-o", "size=128m,mode=1777", "tmpfs", str(folder)]
-    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
-        yield None
-        return
-    try:
-        yield folder
-    finally:
+    folder = WORK / "small"
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not folder.is_mount():
+        options = ["-t", "tmpfs", "-o", "size=128m,mode=1777", "tmpfs", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(["mount", *options], check=False).returncode:
+            yield None
+            return
+    yield folder
+    if not KEEP:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")
-def project(
-    ring_models: Path, small_file_system: Path | None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ComposeProject]:
-    """The running project. TIDEMILL_RING_IMAGES=built uses the images that are there."""
+def project(ring_models: Path, small_file_system: Path | None) -> Iterator[ComposeProject]:
+    """The running project."""
     if not has_engine():
         pytest.skip("no container engine answers here: see docs/operating.md")
     subprocess.run([str(ROOT / "containers" / "make-secrets")], cwd=ROOT, check=True)
-    ports = {
-        f"TIDEMILL_{name}_PORT": str(free_port())
-        for name in ("PUBSUB", "STORAGE", "POSTGRES", "REDIS", "INGEST")
-    }
-    ports["TIDEMILL_GATEWAY_PORT"] = "28501-28503"
-    ports["TIDEMILL_GATEWAY_GRPC_PORT"] = "28511-28513"
-    environ = {**ports, "TIDEMILL_MODELS_FOLDER": str(ring_models)}
     files = [ROOT / "compose.yaml"]
     if small_file_system:
         options = {"type": "none", "o": "bind", "device": str(small_file_system)}
-        volume = {"driver": "local", "driver_opts": options}
-        files.append(tmp_path_factory.mktemp("overlay") / "volume.yaml")
-        files[-1].write_text(yaml.safe_dump({"volumes": {"objects": volume}}))
+        files.append(WORK / "volume.yaml")
+        files[-1].write_text(
+            yaml.safe_dump({"volumes": {"objects": {"driver": "local", "driver_opts": options}}})
+        )
+    environ = {**PORTS, "TIDEMILL_MODELS_FOLDER": str(ring_models)}
     made = ComposeProject(NAME, files, environ, small_file_system)
     if os.environ.get("TIDEMILL_RING_IMAGES") != "built":
         made.compose("build")
-    made.compose("down", "--volumes", "--remove-orphans")
+    if not KEEP:
+        made.compose("down", "--volumes", "--remove-orphans")
     made.up()
     yield made
     logs = os.environ.get("TIDEMILL_RING_LOGS")
     if logs:
         Path(logs).write_text(made.compose("logs", "--no-color"))
-    made.compose("down", "--volumes", "--remove-orphans")
+    if not KEEP:
+        made.compose("down", "--volumes", "--remove-orphans")
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +111,16 @@ def trained(outside: Outside, digits: list[Digit]) -> Outside:
             wanted = digits[at : at + 100]
             outside.publish([{"label": digit.label, "image": digit.b64} for digit in wanted])
         wait_until(lambda: outside.labels().get("stable"), FIRST_MODEL_S_MAX, "a first version is stable")
+    wait_until(lambda: _predicts(outside, digits[0]), 60, "the gateway predicts")
     return outside
+
+
+def _predicts(outside: Outside, digit: Digit) -> bool:
+    try:
+        outside.predict([digit])
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")
@@ -114,5 +129,5 @@ def secrets() -> dict[str, str]:
     folder = ROOT / ".secrets"
     names = ("postgres_password", "grafana_password", "predict_key", "operate_key", "publish_key")
     found = {name: (folder / name).read_text().strip() for name in names}
-    assert all(len(value) >= 32 for value in found.values()), json.dumps(list(found))
+    assert all(len(value) >= 32 for value in found.values()), list(found)
     return found

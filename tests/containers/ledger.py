@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -21,6 +22,7 @@ SCORE_TOLERANCE = 1e-3
 class Ledger:
     """A context manager: samples flow and predictions run while it is open.
 
+    name: begins the ids of this run's samples.
     confirmed: what ingest said yes to, by id: the image in Base64 as it was sent.
     wrong: answers that are not what the same version said of the same digit before.
     """
@@ -32,6 +34,7 @@ class Ledger:
         self.wrong: list[str] = []
         self._outside = outside
         self._digits = digits
+        self.name = f"ring-{uuid4().hex[:8]}"
         self._said: dict[tuple[int, int], dict[str, Any]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -93,10 +96,10 @@ class Ledger:
 
     def _made(self, number: int) -> dict[str, str]:
         digit = self._digits[number % len(self._digits)].marked(number)
-        return {"id": f"ring-{number:08d}", "label": digit.label, "image": digit.b64}
+        return {"id": f"{self.name}-{number:08d}", "label": digit.label, "image": digit.b64}
 
     def _sample(self, ident: str, image: str) -> dict[str, str]:
-        number = int(ident.removeprefix("ring-"))
+        number = int(ident.removeprefix(f"{self.name}-"))
         return {"id": ident, "label": self._digits[number % len(self._digits)].label, "image": image}
 
     def _predict(self) -> None:

@@ -232,10 +232,19 @@ def test_in_the_end_every_confirmed_sample_is_counted_once(
 ) -> None:
     wait_until(lambda: not ledger.lost(), HEALED_S_MAX, "everything confirmed is kept")
     confirmed = set(ledger.confirmed)
-    question = "select count(*), count(distinct sample_id) from samples where sample_id like 'ring-%'"
+    question = "select count(*), count(distinct sample_id) from samples where sample_id like '{}-%'"
 
     def counted() -> tuple[int, int]:
-        said = project.run_in("postgres", "psql", "-U", "tidemill", "-h", "/run/postgresql", "-Atc", question)
+        said = project.run_in(
+            "postgres",
+            "psql",
+            "-U",
+            "tidemill",
+            "-h",
+            "/run/postgresql",
+            "-Atc",
+            question.format(ledger.name),
+        )
         rows, distinct = said.strip().split("|")
         return int(rows), int(distinct)
 
