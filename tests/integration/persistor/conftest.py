@@ -94,6 +94,16 @@ class Process:
         except OSError:
             return False
 
+    def messages_stored(self) -> int:
+        """How many it has stored since it started, as its metrics say."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._health_port}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return 0
+        found = (line for line in lines if line.startswith("tidemill_persistor_messages_total{"))
+        return int(sum(float(line.rpartition(" ")[2]) for line in found))
+
     def let_run(self, seconds: float) -> None:
         """Let it work for a while; it must not end by itself."""
         assert self._running is not None
