@@ -53,7 +53,8 @@ def train_network(
 ) -> Weights:
     """Train from the network's present weights; return those of the best epoch by loss on `tuning`.
 
-    Stops early after `patience` epochs without a better one. Goes on from what the watch kept.
+    Stops early after `patience` epochs without a better one. Goes on from what the watch kept. In the scope
+    of a strategy of several workers each takes its share of every batch; all end with the same weights.
     """
     optimizer = _optimizer(spec)
     optimizer.build(task.network.trainable_variables)
@@ -70,8 +71,7 @@ def train_network(
         for start in range(0, len(order), spec.batch_size):
             watch.step()
             rows = order[start : start + spec.batch_size]
-            loss = step(task.batch(train.inputs[rows], random), train.targets[rows])
-            total += float(loss) * len(rows)
+            total += float(step(task.batch(train.inputs[rows], random), train.targets[rows]))
         score = task.score(tuning)
         if score.loss < best.loss or epoch == 1:
             best = _Best(task.network.get_weights(), score.loss, epoch)
@@ -97,18 +97,34 @@ def _is_whole() -> bool:
 
 
 def _step(task: Task, optimizer: Any) -> Any:
-    network = task.network
+    """A function of a batch that takes one step and gives the sum of the rows' losses."""
+    network, strategy = task.network, tf.distribute.get_strategy()
+    worker, workers = _place(strategy)
 
-    def step(inputs: Any, targets: Any) -> Any:
+    def step(inputs: Any, targets: Any, count: Any) -> Any:
         with tf.GradientTape() as tape:
             outputs = tf.nest.map_structure(_whole, network(inputs, training=True))
-            loss = tf.reduce_mean(task.losses(targets, outputs))
-            scaled = optimizer.scale_loss(loss)
+            total = tf.reduce_sum(task.losses(targets, outputs))
+            # By the count of the whole batch: the workers' gradients are summed up where they are applied.
+            scaled = optimizer.scale_loss(total / count)
         gradients = tape.gradient(scaled, network.trainable_variables)
         optimizer.apply(gradients, network.trainable_variables)
-        return loss
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, total)
 
-    return tf.function(step, input_signature=[task.inputs, task.targets])
+    def whole_step(inputs: Any, targets: Any) -> Any:
+        count = tf.cast(tf.shape(targets)[0], tf.float32)
+        mine, wanted = tf.nest.map_structure(lambda each: each[worker::workers], (inputs, targets))
+        return strategy.run(step, args=(mine, wanted, count))
+
+    return tf.function(whole_step, input_signature=[task.inputs, task.targets])
+
+
+def _place(strategy: Any) -> tuple[int, int]:
+    """Which worker this process is, and of how many."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or resolver.task_id is None:
+        return 0, 1
+    return int(resolver.task_id), int(strategy.num_replicas_in_sync)
 
 
 def _whole(output: Any) -> Any:
