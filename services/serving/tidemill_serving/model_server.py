@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,8 +14,11 @@ from tidemill_serving.engine.states import State
 
 CALL_S_MAX = 10.0
 RELOAD_S_MAX = 5.0
-"""The server answers a reload only when models new to it are available. Nobody else may wait for those: after
-this time their states are asked instead."""
+"""How long the server may take to say that it took a configuration."""
+
+TAKEN_LOOK_S = 0.1
+"""A reload is answered only when models new to the server are available; nobody else may wait for those. So
+their states are asked as often as this: a server that knows them has taken the configuration."""
 PREDICT_S_MAX = 60.0
 
 
@@ -91,13 +94,12 @@ class GrpcModelServer:
         self._metadata = self._call(f"{prediction}/GetModelMetadata", wire.MetadataResponse)
         self._predict = self._call(f"{prediction}/Predict", wire.PredictResponse)
 
-    def _call(self, path: str, response: Any) -> Callable[..., Any]:
-        call: Callable[..., Any] = self._channel.unary_unary(
+    def _call(self, path: str, response: Any) -> Any:
+        return self._channel.unary_unary(
             path,
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response.FromString,
         )
-        return call
 
     def reload(self, models: Sequence[ServedModel]) -> None:
         request = wire.ReloadRequest()
@@ -110,11 +112,19 @@ class GrpcModelServer:
             config.model_version_policy.specific.versions.extend(sorted(model.versions))
             for label, version in sorted(model.labels.items()):
                 config.version_labels.add(key=label, value=version)
-        try:
-            self._reload(request, timeout=RELOAD_S_MAX)
-        except grpc.RpcError as error:
-            if error.code() not in _ACCEPTED:
-                raise _classed(error) from error
+        new = [model.name for model in models if not self.states(model.name)]
+        call = self._reload.future(request, timeout=RELOAD_S_MAX)
+        while True:
+            try:
+                call.result(timeout=TAKEN_LOOK_S)
+            except grpc.FutureTimeoutError:
+                if not new or not all(self.states(name) for name in new):
+                    continue
+                call.cancel()  # the answer only; what the server took stays in force
+            except grpc.RpcError as error:
+                if error.code() not in _ACCEPTED:
+                    raise _classed(error) from error
+            return
 
     def states(self, model: str) -> dict[int, ServerState]:
         request = wire.StatusRequest(model_spec=wire.ModelSpec(name=model))

@@ -29,7 +29,7 @@ class Agent:
     def __init__(self, engine, store, folder: Path, bus: MemoryBus) -> None:
         self.engine, self.store, self.bus = engine, store, bus
         ports = Ports(store, bus, engine.server, Configuration(engine.server), VersionFolder(folder))
-        spec = ModelSpec(name=MODEL, kind="tabular_classifier", dataset="d", labels=("a", "b"))
+        spec = ModelSpec(name=MODEL, kind="text_classifier", dataset="d", labels=("a", "b"))
         self._stop = Stop()
         self.loops = app.make_loops(ports, {MODEL: spec}, poll_s=0.1, load_s_max=60)
         self._thread = threading.Thread(target=app.run, args=(ports, self.loops, self._stop))

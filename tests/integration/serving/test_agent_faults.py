@@ -30,7 +30,7 @@ from tidemill_serving.version_folder import VersionFolder
 MODEL = "scaler"
 SPEC = """
 name: scaler
-kind: tabular_classifier
+kind: text_classifier
 dataset: d
 labels: ["a", "b"]
 """
@@ -71,7 +71,7 @@ def run_agent(engine, tmp_path) -> Iterator[Callable[..., MemoryBus]]:
         folder = VersionFolder(tmp_path / "serving")
         ports = Ports(store, bus, engine.server, Configuration(engine.server), folder)
         specs = {
-            name: ModelSpec(name=name, kind="tabular_classifier", dataset="d", labels=("a", "b"))
+            name: ModelSpec(name=name, kind="text_classifier", dataset="d", labels=("a", "b"))
             for name in models
         }
         loops = app.make_loops(ports, specs, poll_s=0.1, load_s_max=60)

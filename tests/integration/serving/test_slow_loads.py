@@ -18,7 +18,7 @@ from tidemill_serving.engine.states import State
 
 LOAD_S = float(os.environ.get("TIDEMILL_TEST_LOAD_S", "4"))
 LIMIT_S = 60 + 4 * LOAD_S
-SPEC = "name: {}\nkind: tabular_classifier\ndataset: d\nlabels: [a, b]\n"
+SPEC = "name: {}\nkind: text_classifier\ndataset: d\nlabels: [a, b]\n"
 Agent = Callable[[], Any]
 
 
