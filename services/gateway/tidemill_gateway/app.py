@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
 
-from flask import Flask
-from tidemill_chassis.web import create_app
 from tidemill_contracts.bus import Bus
-from tidemill_contracts.errors import NotFound, TidemillError, Unavailable
+from tidemill_contracts.errors import TidemillError, Unavailable
 from tidemill_contracts.objects import ObjectStore
 
 from tidemill_gateway.access import OPERATE, PREDICT, Access
 from tidemill_gateway.answer_cache import AnswerCache
-from tidemill_gateway.audit import Audit
 from tidemill_gateway.content_digests import ContentDigests
 from tidemill_gateway.dialects import tfserving
 from tidemill_gateway.dialects.rest import RestDialect
-from tidemill_gateway.front_routes import add_front_routes
+from tidemill_gateway.flask_site import make_flask
 from tidemill_gateway.grpc_front import GrpcFront
+from tidemill_gateway.grpc_routes import GrpcRoutes
 from tidemill_gateway.handlers import Plane
 from tidemill_gateway.metrics import BatchMetrics, ShadowMetrics, refused
 from tidemill_gateway.model_facts import ModelFacts
@@ -28,15 +24,12 @@ from tidemill_gateway.plane.admission import Admission
 from tidemill_gateway.plane.batching import Batcher
 from tidemill_gateway.plane.serving_client import ServingClient
 from tidemill_gateway.plane.shadow import Shadows
-from tidemill_gateway.plane.signatures import SignatureCache, VersionInfo
+from tidemill_gateway.plane.signatures import SignatureCache
 from tidemill_gateway.plane.version_book import VersionBook
-from tidemill_gateway.plane.versions import ModelView, Target
 from tidemill_gateway.prediction_log import PredictionLog
 from tidemill_gateway.rate_limits import RateLimits
 from tidemill_gateway.request_traces import RequestTraces
 from tidemill_gateway.rest_route import RestRoute, retry_after
-from tidemill_gateway.rollout_routes import add_rollout_routes
-from tidemill_gateway.routes import add_routes
 from tidemill_gateway.server.compression import Unreadable, deflate, inflate
 from tidemill_gateway.server.messages import Request, Response
 from tidemill_gateway.server.refusals import count_refusal
@@ -50,10 +43,6 @@ PLANE_THREADS = 4
 GRPC_GRACE_S = 5.0
 OPEN_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/", b"/openapi.json"})
 """What needs no key: probes and scrapers have none, and the page asks for it."""
-ASK_S_MAX = 10.0
-"""How long a Flask route waits for something that the event loop does for it."""
-
-T = TypeVar("T")
 
 
 class Gateway:
@@ -119,10 +108,18 @@ class Gateway:
             )
             for dialect in DIALECTS
         ]
-        self._bridge = WsgiBridge(self._make_flask(loop, signatures, facts), threads=FLASK_THREADS)
+        flask = make_flask(
+            self._book,
+            signatures,
+            facts,
+            self._store,
+            body_bytes_max=self.limits.body_bytes_max,
+            ready=self.ready,
+        )
+        self._bridge = WsgiBridge(flask, threads=FLASK_THREADS)
         self._grpc: GrpcFront | None = None
         if settings.grpc_bind is not None:
-            self._grpc = GrpcFront(
+            answers = GrpcRoutes(
                 plane,
                 self._client,
                 self._access,
@@ -130,8 +127,8 @@ class Gateway:
                 self._traces,
                 self._log,
                 request_s_max=settings.request_s_max,
-                message_bytes_max=settings.http.body_bytes_max,
             )
+            self._grpc = GrpcFront(answers, message_bytes_max=settings.http.body_bytes_max)
             await self._grpc.start(settings.grpc_bind, settings.tls)
         self._refresher = loop.create_task(self._book.run())
 
@@ -214,47 +211,3 @@ class Gateway:
             raise Unavailable(f"serving does not answer: {self._book.serving_error}")
         if not any(view.stable is not None for view in self._book.views.values()):
             raise Unavailable("no model has a version that is loaded")
-
-    def _make_flask(
-        self, loop: asyncio.AbstractEventLoop, signatures: SignatureCache, facts: ModelFacts
-    ) -> Flask:
-        app = create_app(
-            "gateway",
-            body_bytes_max=self.limits.body_bytes_max,
-            ready=self.ready,
-            render_error=lambda _kind, message, _field: {"error": message},
-        )
-        ask = _asker(loop)
-
-        def find(target: Target) -> ModelView:
-            view = self._book.views.get(target.model)
-            if view is None:
-                ask(self._book.refresh_model(target.model))
-                view = self._book.views.get(target.model)
-            if view is None:
-                raise NotFound(f"Could not find any versions of model {target.model}")
-            return view
-
-        def describe(model: str, version: int) -> VersionInfo:
-            return ask(signatures.get(model, version))
-
-        def refresh(model: str) -> None:
-            ask(self._book.refresh_model(model))
-
-        audit = Audit(self._store)
-        add_routes(app, self._book, facts, audit, find, describe)
-        add_front_routes(app)
-        add_rollout_routes(app, self._store, audit, find, refresh)
-        return app
-
-
-def _asker(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, T]], T]:
-    """A function for other threads, that has the event loop do something and waits for it."""
-
-    def ask(work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return asyncio.run_coroutine_threadsafe(work, loop).result(ASK_S_MAX)
-        except TimeoutError as error:
-            raise Unavailable("the gateway is busy: try again in a moment") from error
-
-    return ask

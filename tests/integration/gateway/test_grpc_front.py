@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +10,8 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value
+from tidemill_chassis.adapters import open_store
+from tidemill_contracts.manifest import Labels, change_labels
 from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, wait_until
 from tidemill_gateway.testing.small_serving import SmallServing, State
 from tidemill_gateway.wire import inference_pb2, methods, model_pb2, predict_pb2, tensor_pb2
@@ -56,13 +58,31 @@ class Client:
         return predict_pb2.PredictResponse.FromString(reply), metadata
 
 
-@pytest.fixture
-def client(start_gateway: Callable[..., GatewayProcess], set_labels: Callable[..., None]) -> Iterator[Client]:
-    set_labels(stable=1)
-    port = free_port()
-    start_gateway(TIDEMILL_GATEWAY_GRPC_BIND=f"127.0.0.1:{port}")
+@pytest.fixture(scope="module")
+def serving(shared_serving: SmallServing) -> SmallServing:
+    return shared_serving
+
+
+@pytest.fixture(scope="module")
+def client(serving: SmallServing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Of one gateway for all tests here."""
+    store, port = f"file://{tmp_path_factory.mktemp('store')}", free_port()
+    change_labels(open_store(store), "digits", lambda _: Labels(stable=1))
+    gateway = GatewayProcess.start(
+        serving=serving.address, store=store, TIDEMILL_GATEWAY_GRPC_BIND=f"127.0.0.1:{port}"
+    )
+    wait_until(gateway.is_ready, "the gateway is ready")
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Client(channel)
+    gateway.stop()
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(serving: SmallServing) -> Iterator[None]:
+    yield
+    serving.gate.set()
+    serving.batches.clear()
+    serving.models["digits"] = {1: State.AVAILABLE}
 
 
 def values(reply: predict_pb2.PredictResponse) -> list[list[float]]:
