@@ -2,8 +2,8 @@
 """Are vulnerabilities known of what constraints.txt pins? `make audit`.
 
 pip-audit runs in an environment of its own, `.audit`, for what it needs is not what we need. It ends well
-even when its database knows none of the packages, as an index without a database does: so what was not audited
-is counted here, and said.
+even when its database knows none of the packages, as an index without a database does: so what was not
+audited is counted here, and said.
 
 Exit code 0: audited, nothing known; or not audited, as the last line says. 1: vulnerabilities are known.
 2: some packages were audited and some not.

@@ -159,5 +159,11 @@ def test_a_token_waits_while_googles_keys_cannot_be_had(fault: str) -> None:
     certs = Certs()
     setattr(certs, fault, True if fault == "down" else 500)
 
-    with pytest.raises(Unavailable, match="Google's keys"):
-        GoogleCertificates(certs)("a")
+    kept = GoogleCertificates(certs, clock=lambda: certs.now_s)
+    for _ in range(20):
+        with pytest.raises(Unavailable, match="Google's keys"):
+            kept("a")
+    assert certs.asked == 1
+
+    certs.down, certs.status, certs.now_s = False, 200, FETCH_PAUSE_S
+    assert kept("a") == {"a": "pem"}

@@ -17,7 +17,10 @@ from google.auth import exceptions, jwt
 from google.auth.transport.requests import Request
 from tidemill_contracts.errors import Unavailable
 
+from tidemill_chassis.logs import get_logger
 from tidemill_chassis.push_access import Refused
+
+log = get_logger(__name__)
 
 CERTS_URL = "https://www.googleapis.com/oauth2/v1/certs"
 ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
@@ -26,7 +29,7 @@ CLOCK_SKEW_S = 30
 TOKEN_LENGTH_MAX = 8192
 FETCH_TIMEOUT_S = 5.0
 FETCH_PAUSE_S = 10.0
-"""A key that is not known makes the keys be fetched anew, but not more often than this."""
+"""Keys are fetched, or tried to be, not more often than this, however many tokens of unknown keys come."""
 KEEP_S_DEFAULT = 3600.0
 
 Certificates = Mapping[str, str]
@@ -86,7 +89,7 @@ class GoogleCertificates:
         self._lock = threading.Lock()
         self._certificates: dict[str, str] = {}
         self._good_until_s = float("-inf")
-        self._fetched_s = float("-inf")
+        self._tried_s = float("-inf")
 
     def __call__(self, key_id: str) -> Certificates:
         """The certificates, as fresh as the key id needs them.
@@ -97,20 +100,23 @@ class GoogleCertificates:
         with self._lock:
             now_s = self._clock()
             stale = now_s >= self._good_until_s
-            unknown = key_id not in self._certificates and now_s - self._fetched_s >= FETCH_PAUSE_S
-            if stale or unknown:
-                self._renew(now_s)
+            if stale or key_id not in self._certificates:
+                if now_s - self._tried_s >= FETCH_PAUSE_S:
+                    self._renew(now_s)
+                elif stale:
+                    raise Unavailable("Google's keys could not be fetched just now")
             return self._certificates
 
     def _renew(self, now_s: float) -> None:
+        self._tried_s = now_s
         try:
             answer = self._fetch(CERTS_URL, method="GET", timeout=FETCH_TIMEOUT_S)
         except exceptions.TransportError as error:
-            raise Unavailable(f"Google's keys cannot be fetched: {error}") from error
+            log.warning("keys_not_fetched", error=error, url=CERTS_URL)
+            raise Unavailable("Google's keys cannot be fetched") from error
         if answer.status != 200:
             raise Unavailable(f"Google's keys cannot be fetched: {CERTS_URL} answers {answer.status}")
         self._certificates = _parsed(answer.data)
-        self._fetched_s = now_s
         age = re.search(r"max-age=(\d+)", answer.headers.get("cache-control", ""))
         self._good_until_s = now_s + (float(age[1]) if age else KEEP_S_DEFAULT)
 
