@@ -20,7 +20,7 @@ from tidemill_registry.sample_rows import add_samples, known_ids, roles_of_conte
 
 from tidemill_trainer.contents import FoundSample, read_contents
 from tidemill_trainer.datasets import Dataset
-from tidemill_trainer.doubts import Sides, note_claims, note_likenesses, sketch_all
+from tidemill_trainer.monitoring.doubts import Sides, note_claims, note_likenesses, sketch_all
 from tidemill_trainer.roles import may_join, role_of
 
 FAULTS_LOGGED_MAX = 5

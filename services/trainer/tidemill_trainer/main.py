@@ -25,7 +25,7 @@ from tidemill_trainer import ways
 from tidemill_trainer.datasets import Learner, datasets_of
 from tidemill_trainer.lease import LeaseKeeper
 from tidemill_trainer.model_trainer import ModelTrainer
-from tidemill_trainer.promotion import SCRATCH_PREFIX
+from tidemill_trainer.publishing.promotion import SCRATCH_PREFIX
 from tidemill_trainer.recipes import open_recipe
 from tidemill_trainer.reproduction import reproduce
 from tidemill_trainer.settings import Settings, from_env

@@ -7,9 +7,9 @@ from tidemill_contracts.errors import Conflict, Corrupt
 from tidemill_registry.round_rows import unfinished_round
 
 from tidemill_trainer.champion import Champion, champion_version, load_champion
-from tidemill_trainer.examination import examine_if_due
-from tidemill_trainer.forcing import answer_wish_for_closed_round
+from tidemill_trainer.monitoring.examination import examine_if_due
 from tidemill_trainer.opening import open_due_round
+from tidemill_trainer.publishing.forcing import answer_wish_for_closed_round
 from tidemill_trainer.rounds import run_round
 from tidemill_trainer.workbench import Workbench
 

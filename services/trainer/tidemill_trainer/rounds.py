@@ -23,14 +23,14 @@ from tidemill_registry.decision_rows import (
 from tidemill_registry.records import RoundRecord
 from tidemill_registry.round_rows import change_round, read_snapshot
 
-from tidemill_trainer.challengers import keep_challenger
 from tidemill_trainer.champion import Champion, load_champion
 from tidemill_trainer.closing import close_round
-from tidemill_trainer.drift import reference
 from tidemill_trainer.examples import CorruptObject
 from tidemill_trainer.gate import Decision, Evidence, decide
-from tidemill_trainer.promotion import finish_promotion, promote
-from tidemill_trainer.round_log import write_round_log
+from tidemill_trainer.monitoring.drift import reference
+from tidemill_trainer.publishing.challengers import keep_challenger
+from tidemill_trainer.publishing.promotion import finish_promotion, promote
+from tidemill_trainer.reports.round_log import write_round_log
 from tidemill_trainer.training import Material, gather, measure, train
 from tidemill_trainer.weights import weights_digest
 from tidemill_trainer.workbench import Interrupted, Workbench

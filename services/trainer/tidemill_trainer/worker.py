@@ -12,10 +12,10 @@ from tidemill_contracts.objects import ObjectStore
 from tidemill_registry import Registry
 
 from tidemill_trainer.datasets import Dataset
-from tidemill_trainer.doubts import Sides, answer_relabels
 from tidemill_trainer.handlers import reconcile, register_batch
 from tidemill_trainer.indexing import index_pending
 from tidemill_trainer.model_trainer import ModelTrainer
+from tidemill_trainer.monitoring.doubts import Sides, answer_relabels
 from tidemill_trainer.workbench import Interrupted
 
 TOPIC = "batches"

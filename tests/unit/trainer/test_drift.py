@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tidemill_contracts.samples import Sample
 from tidemill_registry.drift_rows import list_drift
-from tidemill_trainer.drift import compare, describe, measure, psi, reference
+from tidemill_trainer.monitoring.drift import compare, describe, measure, psi, reference
 
 Points = Callable[..., list[Sample]]
 RANDOM = np.random.default_rng(0)

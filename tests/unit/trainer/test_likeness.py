@@ -14,7 +14,7 @@ from tidemill_registry.doubt_rows import list_near
 from tidemill_registry.sample_rows import get_samples
 from tidemill_registry.tables import samples
 from tidemill_trainer import examples
-from tidemill_trainer.likeness import Likenesses, image_sketches, row_sketch, text_sketch
+from tidemill_trainer.monitoring.likeness import Likenesses, image_sketches, row_sketch, text_sketch
 
 Points = Callable[..., list[Sample]]
 

@@ -12,7 +12,7 @@ from tidemill_contracts.events import ModelPublished
 from tidemill_contracts.manifest import Labels, change_labels, read_labels
 from tidemill_contracts.memory_bus import MemoryBus
 from tidemill_contracts.memory_objects import MemoryStore
-from tidemill_trainer.publication import (
+from tidemill_trainer.publishing.publication import (
     Publication,
     announce_version,
     find_manifest,

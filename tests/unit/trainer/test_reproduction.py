@@ -15,7 +15,7 @@ from tidemill_registry.decision_rows import read_decisions
 from tidemill_registry.lineage import line_of, samples_of, versions_of
 from tidemill_registry.round_rows import own_ids
 from tidemill_registry.tables import samples
-from tidemill_trainer.event_file import Scalar, event_file
+from tidemill_trainer.reports.event_file import Scalar, event_file
 from tidemill_trainer.reproduction import reproduce
 
 Points = Callable[..., list[Sample]]

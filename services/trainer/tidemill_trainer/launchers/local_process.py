@@ -17,14 +17,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidemill_trainer.launchers.job_folder import (
-    FAILURE,
-    read_epochs,
-    read_state,
-    read_weights,
-    write_job,
-)
+from tidemill_trainer.launchers.job_folder import FAILURE, read_weights, write_job
 from tidemill_trainer.launchers.launcher import TrainingFailed, TrainingJob
+from tidemill_trainer.launchers.progress import Progress
 from tidemill_trainer.recipes.recipe import Recipe, Watch, Weights
 
 LOOK_EVERY_S = 0.2
@@ -97,14 +92,10 @@ class LocalProcess:
         Raises:
             TrainingFailed: one ended otherwise, or wall_s is over.
         """
-        told, end_s = 0, time.monotonic() + self._limits.wall_s
+        progress, end_s = Progress(folder, watch), time.monotonic() + self._limits.wall_s
         while True:
             running = [process for process in processes if process.poll() is None]
-            for number, score, train_loss in read_epochs(folder, told):
-                state, told = read_state(folder), number
-                if state is not None:
-                    watch.keep(state)
-                watch.epoch(number, score, train_loss=train_loss)
+            progress.tell()
             failed = [process for process in processes if process.returncode not in (None, 0)]
             if failed:
                 raise TrainingFailed(_story(folder, failed[0].returncode, self._limits))

@@ -9,8 +9,8 @@ from tidemill_contracts.errors import TidemillError
 from tidemill_contracts.layout import round_prefix
 from tidemill_registry.records import RoundRecord
 
-from tidemill_trainer.event_file import Scalar, event_file
 from tidemill_trainer.gate import Evidence
+from tidemill_trainer.reports.event_file import Scalar, event_file
 from tidemill_trainer.training import Epochs
 from tidemill_trainer.workbench import Workbench
 

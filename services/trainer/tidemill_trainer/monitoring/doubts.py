@@ -24,7 +24,7 @@ from tidemill_registry.records import SampleRow, StoredObject
 
 from tidemill_trainer.contents import FoundSample
 from tidemill_trainer.datasets import Dataset
-from tidemill_trainer.likeness import Likenesses, image_sketches, sketch
+from tidemill_trainer.monitoring.likeness import Likenesses, image_sketches, sketch
 
 log = get_logger(__name__)
 

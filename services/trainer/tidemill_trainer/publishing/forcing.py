@@ -16,8 +16,8 @@ from tidemill_registry.decision_rows import (
 from tidemill_registry.records import RoundRecord
 from tidemill_registry.round_rows import change_round, get_round, read_snapshot
 
-from tidemill_trainer.challengers import kept_challenger
-from tidemill_trainer.promotion import promote
+from tidemill_trainer.publishing.challengers import kept_challenger
+from tidemill_trainer.publishing.promotion import promote
 from tidemill_trainer.recipes.recipe import Weights
 from tidemill_trainer.workbench import Workbench
 

@@ -15,8 +15,8 @@ from tidemill_registry.trigger_rows import Trigger, add_triggers
 from tidemill_registry.version_rows import add_test_run, last_test_run
 
 from tidemill_trainer.champion import Champion
-from tidemill_trainer.drift import compare
 from tidemill_trainer.examples import CorruptObject, load_examples
+from tidemill_trainer.monitoring.drift import compare
 from tidemill_trainer.recipes.recipe import Examples, Targets
 from tidemill_trainer.schedule import is_test_due
 from tidemill_trainer.workbench import Workbench

@@ -21,11 +21,9 @@ from tidemill_registry.round_rows import change_round, get_round, objects_of_rou
 from tidemill_registry.version_rows import last_version
 
 from tidemill_trainer import weights as weights_file
-from tidemill_trainer.card import make_card
-from tidemill_trainer.card_page import card_page
 from tidemill_trainer.closing import close_round
 from tidemill_trainer.examples import read_samples
-from tidemill_trainer.publication import (
+from tidemill_trainer.publishing.publication import (
     Publication,
     announce_version,
     find_manifest,
@@ -34,6 +32,8 @@ from tidemill_trainer.publication import (
     write_version,
 )
 from tidemill_trainer.recipes.recipe import Weights
+from tidemill_trainer.reports.card import make_card
+from tidemill_trainer.reports.card_page import card_page
 from tidemill_trainer.workbench import Workbench
 
 GOLDEN_SAMPLES = 8

@@ -1,0 +1,1 @@
+"""How a challenger becomes a version, by the gate's word or by a person's."""
