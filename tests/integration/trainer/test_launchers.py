@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tidemill_contracts.errors import Unavailable
 from tidemill_contracts.model_spec import ModelSpec
 from tidemill_contracts.samples import Sample
+from tidemill_trainer.launchers.cluster_launcher import ClusterLauncher
+from tidemill_trainer.launchers.clusters import ApiCall, KubernetesJobs, Machine
 from tidemill_trainer.launchers.launcher import InProcess, LaunchedRecipe, TrainingFailed, TrainingJob
 from tidemill_trainer.launchers.local_process import Limits, LocalProcess
 from tidemill_trainer.recipes import open_recipe
@@ -83,6 +89,40 @@ def test_a_process_of_its_own_trains_the_same_weights_and_tells_every_epoch(
     assert [score.loss for score in there.scores] == [score.loss for score in here.scores]
     assert there.state is not None
     assert list(tmp_path.iterdir()) == []
+
+
+class LocalApi:
+    """A cluster's API that runs the container's command of each Job here."""
+
+    def __init__(self) -> None:
+        self.calls: list[ApiCall] = []
+        self.running: subprocess.Popen[bytes] | None = None
+
+    def send(self, call: ApiCall) -> Mapping[str, Any]:
+        self.calls.append(call)
+        if call.method == "POST" and call.body is not None:
+            [container] = call.body["spec"]["template"]["spec"]["containers"]
+            self.running = subprocess.Popen([sys.executable, *container["command"][1:]])
+            return call.body
+        if len(self.calls) == 2:
+            raise Unavailable("the API restarts")
+        assert self.running is not None
+        code = self.running.poll()
+        ended = "Complete" if code == 0 else "Failed"
+        return {"status": {"conditions": [] if code is None else [{"type": ended, "status": "True"}]}}
+
+
+def test_a_job_of_a_cluster_trains_the_same_weights_and_is_removed(
+    recipe: Recipe, job: TrainingJob, tmp_path: Path
+) -> None:
+    api, there = LocalApi(), Watching()
+    cluster = KubernetesJobs(Machine("trainer:1"), "tidemill", claim="work", mount=str(tmp_path))
+
+    weights = ClusterLauncher(cluster, api.send, tmp_path, look_every_s=0.1).train(recipe, job, there)
+
+    assert weights_digest(weights) == weights_digest(InProcess().train(recipe, job, Watching()))
+    assert len(there.scores) == 4
+    assert [call.method for call in (api.calls[0], api.calls[-1])] == ["POST", "DELETE"]
 
 
 def test_two_workers_train_together_what_one_trains_alone(
