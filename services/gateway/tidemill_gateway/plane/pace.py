@@ -10,7 +10,7 @@ from __future__ import annotations
 MEMORY = 0.9
 """How much of what was known stands after one more batch."""
 PRESENT_SHARE = 0.5
-"""With so many of the callers of late present, the rest is not waited for: while two batches take turns, about half
+"""With so many of the callers of late present, the rest is not waited for: while two batches take turns, half
 of all callers is out with the other one, and to wait for more would only let the model idle."""
 SPREAD_MIN = 1e-6
 """Below this spread of rows the fixed part cannot be told apart from the rows'."""
