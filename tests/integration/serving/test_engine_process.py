@@ -112,7 +112,9 @@ def test_it_starts_without_a_model_and_says_that_it_is_healthy(start_engine):
 
     stub = health_pb2_grpc.HealthStub(engine.channel)
 
-    assert stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+    for service in ("", "ModelService", "PredictionService"):
+        reply = stub.Check(health_pb2.HealthCheckRequest(service=service))
+        assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_new_versions_are_found_by_looking(start_engine, base, scaler, write_version, wait_until):
