@@ -71,7 +71,10 @@ class BatchStored(Event):
 
 
 class ModelPublished(Event):
-    """A version that beat the champion is whole in the store, labelled `candidate`."""
+    """A version that beat the champion is whole in the store, labelled `candidate`.
+
+    snapshot: of the names and digests of the objects that its round's own samples lie in.
+    """
 
     type: ClassVar[str] = "tidemill.model.published.v1"
     topic: ClassVar[str] = "models"
@@ -82,6 +85,7 @@ class ModelPublished(Event):
     digest: Sha256
     round_id: str
     parent_version: Version | None = None
+    snapshot: Sha256 | None = None
 
 
 class ModelServing(Event):

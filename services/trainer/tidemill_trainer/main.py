@@ -23,6 +23,8 @@ from tidemill_registry import Registry, migrate
 
 from tidemill_trainer import ways
 from tidemill_trainer.datasets import Learner, datasets_of
+from tidemill_trainer.launchers.addresses import open_launcher
+from tidemill_trainer.launchers.launcher import LaunchedRecipe
 from tidemill_trainer.lease import LeaseKeeper
 from tidemill_trainer.model_trainer import ModelTrainer
 from tidemill_trainer.publishing.promotion import SCRATCH_PREFIX
@@ -33,6 +35,8 @@ from tidemill_trainer.workbench import Workbench
 from tidemill_trainer.worker import SUBSCRIPTION, TOPIC, Trainer
 
 START_ATTEMPTS_MAX = 10
+JOBS = "jobs"
+"""Below the scratch folder: what trainings in other processes read and write."""
 
 log = logs.get_logger(__name__)
 
@@ -77,7 +81,10 @@ def run(settings: Settings, *, once: bool = False) -> None:
 
         registry = retry.call(migrated, attempts_max=START_ATTEMPTS_MAX, sleep=stop.wait)
         _clear(settings.work)
-        learners = [Learner(spec, open_recipe(spec)) for spec in specs.values()]
+        launcher = open_launcher(settings.launcher, settings.work / JOBS)
+        learners = [
+            Learner(spec, LaunchedRecipe(spec, open_recipe(spec), launcher)) for spec in specs.values()
+        ]
         models = [ModelTrainer(_bench(each, settings, registry, store, bus, stop)) for each in learners]
         trainer = Trainer(
             registry=registry,

@@ -20,6 +20,7 @@ class Settings:
     lease_s: how long a model stays reserved for a trainer that died.
     push: None when batches' events are pulled.
     work: scratch folder; it also holds what a round needs to go on after a crash.
+    launcher: where rounds train, see `launchers.addresses`.
     """
 
     bus: str
@@ -31,6 +32,7 @@ class Settings:
     lease_s: float
     work: Path
     push: PushSettings | None
+    launcher: str
     log_level: str
 
 
@@ -51,5 +53,6 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         lease_s=env.seconds("TIDEMILL_TRAINER_LEASE_S", 15.0, minimum=0.5, maximum=3600.0),
         work=env.path("TIDEMILL_TRAINER_WORK", f"{tempfile.gettempdir()}/tidemill-trainer"),
         push=PushSettings.from_env(env, "TIDEMILL_TRAINER_PUSH_BIND"),
+        launcher=env.text("TIDEMILL_TRAINER_LAUNCHER", "here"),
         log_level=env.text("TIDEMILL_LOG_LEVEL", "info"),
     )

@@ -19,6 +19,7 @@ from tidemill_trainer.datasets import Learner, datasets_of
 from tidemill_trainer.lease import LeaseKeeper
 from tidemill_trainer.model_trainer import ModelTrainer
 from tidemill_trainer.recipes import open_recipe
+from tidemill_trainer.reproduction import reproduce
 from tidemill_trainer.weights import PATH as WEIGHTS
 from tidemill_trainer.workbench import Workbench
 from tidemill_trainer.worker import Trainer
@@ -101,3 +102,6 @@ def test_the_same_digits_give_the_same_decision_and_the_same_weights(
         files = {name: line.store.get(prefix + name) for name in (WEIGHTS, "saved_model.pb")}
         found.append((round_.reason, round_.challenger_loss, files))
     assert found[0] == found[1]
+    line = lines[1]
+    again = reproduce(line.registry.rounds("digits")[0].id, registry=line.registry, store=line.store)
+    assert (again.same_decision, again.same_weights) == (True, True)

@@ -32,7 +32,7 @@ from tidemill_trainer.publishing.publication import (
     write_version,
 )
 from tidemill_trainer.recipes.recipe import Weights
-from tidemill_trainer.reports.card import make_card
+from tidemill_trainer.reports.card import make_card, snapshot_digest
 from tidemill_trainer.reports.card_page import card_page
 from tidemill_trainer.workbench import Workbench
 
@@ -54,7 +54,7 @@ def promote(
         Unavailable, Conflict, Interrupted: as `run_round`; the round stays in publication.
     """
     round_ = bench.outlast(lambda: _reserve(bench, round_))
-    publication = _publication(round_)
+    publication = _publication(bench, round_)
     with bench.registry.read() as sql:
         decision = read_decisions(sql, round_.model).get(round_.id)
         objects = objects_of_round(sql, round_.id)
@@ -92,7 +92,7 @@ def finish_promotion(bench: Workbench, round_: RoundRecord) -> RoundRecord | Non
     """
     if round_.challenger_version is None:  # a round that a person forced, stopped before it had a number
         return None
-    publication = _publication(round_)
+    publication = _publication(bench, round_)
     try:
         manifest = bench.outlast(lambda: find_manifest(bench.store, publication))
     except Conflict as error:
@@ -121,21 +121,24 @@ def _reserve(bench: Workbench, round_: RoundRecord) -> RoundRecord:
 
 def _is_taken(bench: Workbench, round_: RoundRecord) -> bool:
     try:
-        find_manifest(bench.store, _publication(round_))
+        find_manifest(bench.store, _publication(bench, round_))
     except Conflict:
         return True
     return False
 
 
-def _publication(round_: RoundRecord) -> Publication:
+def _publication(bench: Workbench, round_: RoundRecord) -> Publication:
     if round_.challenger_version is None or round_.decided_at is None:
         raise Corrupt(f"round {round_.id} is in publication without a version")
+    with bench.registry.read() as sql:
+        objects = objects_of_round(sql, round_.id)
     return Publication(
         model=round_.model,
         version=round_.challenger_version,
         round_id=round_.id,
         parent_version=round_.champion_version,
         created_at=round_.decided_at,
+        snapshot=snapshot_digest(objects),
     )
 
 

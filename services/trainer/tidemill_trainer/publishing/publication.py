@@ -28,13 +28,17 @@ SOURCE = "tidemill/trainer"
 
 @dataclass(frozen=True)
 class Publication:
-    """What names a version: fixed when its round was decided, so that a second attempt writes the same."""
+    """What names a version: fixed when its round was decided, so that a second attempt writes the same.
+
+    snapshot: digest of the objects that the round's own samples lie in.
+    """
 
     model: str
     version: int
     round_id: str
     parent_version: int | None
     created_at: datetime
+    snapshot: str | None = None
 
 
 def last_stored_version(store: ObjectStore, model: str) -> int:
@@ -102,6 +106,7 @@ def announce_version(store: ObjectStore, bus: Bus, publication: Publication, man
         digest=manifest.digest,
         round_id=publication.round_id,
         parent_version=publication.parent_version,
+        snapshot=publication.snapshot,
     )
     bus.publish(ModelPublished.topic, [to_message(event, source=SOURCE, ordering_key=publication.model)])
 

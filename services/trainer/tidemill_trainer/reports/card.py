@@ -34,7 +34,6 @@ def make_card(
 
     numbers: the gate's. objects: digests by name of those that the round's own samples lie in.
     """
-    snapshot = "".join(f"{name}\t{digest}\n" for name, digest in sorted(objects.items()))
     return ModelCard(
         model=spec.name,
         version=number,
@@ -57,13 +56,19 @@ def make_card(
             "round_kind": round_.kind,
             "rehearsal_samples": round_.rehearsal_count,
             "weights_sha256": weights_digest(weights),
-            "snapshot_sha256": hashlib.sha256(snapshot.encode()).hexdigest(),
+            "snapshot_sha256": snapshot_digest(objects),
             "objects": dict(objects),
             "gate": {name: each for name, each in numbers.items() if name not in _APART},
             **{name: numbers.get(name, {}) for name in _APART},
             "reproduce": f"tidemill reproduce {round_.id}",
         },
     )
+
+
+def snapshot_digest(objects: Mapping[str, str]) -> str:
+    """SHA-256 over the objects' names and digests: names what a round was made of."""
+    lines = (f"{name}\t{digest}\n" for name, digest in sorted(objects.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _metrics(accuracy: float | None, loss: float | None) -> dict[str, float] | None:
