@@ -14,7 +14,7 @@ import httpx
 from tests.containers.outside import Digit, Outside
 
 SAMPLES_PER_REQUEST = 2
-PUBLISH_PAUSE_S = 0.3
+PUBLISH_PAUSE_S = 0.5
 PREDICT_PAUSE_S = 0.1
 SCORE_TOLERANCE = 1e-3
 
