@@ -22,8 +22,11 @@ CLOUD_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 class Api:
-    """Sends calls to an API. address: such as `https://kubernetes.default.svc`. token: asked before each call,
-    for tokens end. authority: PEM file that signs the API's certificate; the machine's own if None."""
+    """Sends calls to an API.
+
+    address: such as `https://kubernetes.default.svc`. token: asked before each call, for tokens end.
+    authority: PEM file of who signs the API's certificate; those that the machine trusts if None.
+    """
 
     def __init__(self, address: str, token: Callable[[], str], *, authority: Path | None = None) -> None:
         self._address, self._token, self._authority = address, token, authority
