@@ -16,7 +16,7 @@ from tests.emulators.machine import missing
 
 ROOT = Path(__file__).parents[3]
 K8S = ROOT / "k8s"
-OVERLAYS = ("local", "gke", "gke-jobs")
+OVERLAYS = ("local", "gke", "gke-jobs", "gke-cluster")
 SERVICES = ("ingest", "persistor", "trainer", "serving", "gateway")
 
 Object = dict[str, Any]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tidemill_trainer.launchers.clusters import KubernetesJobs, Machine
 
-from tests.unit.deployment.manifests import ROOT, matches, of_kind, workloads
+from tests.unit.deployment.manifests import OVERLAYS, ROOT, matches, of_kind, workloads
 
 ENGINES = {
     "ingest": {"bus", "store"},
@@ -35,6 +37,7 @@ GOOGLE = {
     "store": {("199.36.153.8", 443)},
     "database": {("10.100.0.3", 3307), ("199.36.153.8", 443)},
     "cache": {("10.100.1.3", 6379)},
+    "cluster": {("172.16.0.2", 443)},
 }
 
 OUR_NAMESPACE = {"kubernetes.io/metadata.name": "tidemill"}
@@ -95,24 +98,25 @@ def test_in_one_cluster_only_the_arrows_are_open() -> None:
     }
 
 
-@pytest.mark.parametrize("overlay", ["gke", "gke-jobs"])
+@pytest.mark.parametrize("overlay", ["gke", "gke-jobs", "gke-cluster"])
 def test_on_google_cloud_each_reaches_its_own_engines_only(overlay: str) -> None:
     everywhere = {where for engine in GOOGLE.values() for where in engine} | {
         ("8.8.8.8", 443),
         ("10.0.0.1", 443),
     }
     for workload in workloads(overlay):
+        needed = set(ENGINES[workload.name])
+        if (overlay, workload.name) == ("gke-cluster", "trainer"):
+            needed.add("cluster")  # it makes Jobs
         reached = {
             (ip, port)
             for ip, port in everywhere
             if allowed(overlay, "egress", workload.labels, address(ip), port)
         }
-        assert reached == {where for engine in ENGINES[workload.name] for where in GOOGLE[engine]}, (
-            workload.name
-        )
+        assert reached == {where for engine in needed for where in GOOGLE[engine]}, workload.name
 
 
-@pytest.mark.parametrize("overlay", ["local", "gke", "gke-jobs"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize(
     ("namespace", "expected"),
     [
@@ -145,7 +149,7 @@ def test_from_the_world_only_googles_load_balancers_come_in() -> None:
         assert reached == expected, ip
 
 
-@pytest.mark.parametrize("overlay", ["local", "gke", "gke-jobs"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_pod_may_ask_for_names(overlay: str) -> None:
     dns = pod({"k8s-app": "kube-dns"}, {"kubernetes.io/metadata.name": "kube-system"})
 
@@ -165,3 +169,17 @@ def test_compose_has_a_network_for_every_arrow_and_keeps_the_database_apart() ->
         assert not networks[source] & networks["postgres"], source
     for source in ("ingest", "persistor", "trainer"):
         assert not networks[source] & networks["model-server"], source
+
+
+def test_a_job_that_the_trainer_makes_reaches_nobody() -> None:
+    created = KubernetesJobs(Machine("image"), "tidemill", claim="training", mount="/work").create(
+        "job", Path("/work/job")
+    )
+    assert created.body is not None
+    labels = created.body["spec"]["template"]["metadata"]["labels"]
+    everywhere = {where for engine in GOOGLE.values() for where in engine}
+
+    assert not any(allowed("gke-cluster", "egress", labels, address(ip), port) for ip, port in everywhere)
+    for workload in workloads("gke-cluster"):
+        for port in workload.ports().values():
+            assert not allowed("gke-cluster", "ingress", workload.labels, pod(labels), port), workload.name

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from tidemill_trainer.launchers.addresses import open_launcher
+from tidemill_trainer.launchers.clusters import KubernetesJobs, Machine
 
 from tests.unit.deployment.manifests import (
     OVERLAYS,
@@ -86,9 +90,10 @@ def test_probes_ask_ports_that_their_container_opens(overlay: str) -> None:
 
 
 @BY_OVERLAY
-def test_no_pod_holds_a_token_of_the_cluster(overlay: str) -> None:
+def test_no_pod_holds_a_token_of_the_cluster_but_a_trainer_that_makes_jobs(overlay: str) -> None:
     for workload in workloads(overlay):
-        assert workload.spec["automountServiceAccountToken"] is False, workload.name
+        makes_jobs = (overlay, workload.name) == ("gke-cluster", "trainer")
+        assert workload.spec["automountServiceAccountToken"] is makes_jobs, workload.name
     for account in of_kind(overlay, "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False, name_of(account)
 
@@ -102,14 +107,47 @@ def test_each_service_has_an_account_of_its_own(overlay: str) -> None:
     assert set(names) == {name_of(each) for each in of_kind(overlay, "ServiceAccount")}
 
 
-def test_no_role_is_given_to_a_pod() -> None:
-    for overlay in OVERLAYS:
-        for binding in of_kind(overlay, "RoleBinding"):
-            assert {subject["kind"] for subject in binding["subjects"]} == {"Group"}
-        assert of_kind(overlay, "ClusterRole") == of_kind(overlay, "ClusterRoleBinding") == []
-        for role in of_kind(overlay, "Role"):
-            for rule in role["rules"]:
-                assert "*" not in {*rule["verbs"], *rule["resources"], *rule["apiGroups"]}
+@BY_OVERLAY
+def test_rights_in_the_cluster_are_few_and_named(overlay: str) -> None:
+    assert of_kind(overlay, "ClusterRole") == of_kind(overlay, "ClusterRoleBinding") == []
+    roles = {name_of(role): role["rules"] for role in of_kind(overlay, "Role")}
+    for binding in of_kind(overlay, "RoleBinding"):
+        assert binding["roleRef"]["name"] in roles
+        if overlay == "gke-cluster":
+            assert [subject["name"] for subject in binding["subjects"]] == ["trainer"]
+        else:
+            assert {subject["kind"] for subject in binding["subjects"]} == {"Group"}, "no pod has rights"
+    for rule in (each for rules in roles.values() for each in rules):
+        assert "*" not in {*rule["verbs"], *rule["resources"], *rule["apiGroups"]}
+        assert not {"secrets", "roles", "rolebindings", "pods/exec"} & set(rule["resources"])
+
+
+def test_the_trainers_rights_are_what_its_launcher_asks_for() -> None:
+    (role,) = of_kind("gke-cluster", "Role")
+    asked = KubernetesJobs(Machine("image"), "tidemill", claim="training", mount="/work")
+    made = {"metadata": {"name": "job"}}
+    calls = [asked.create("job", Path("/work/job")), asked.look(made), asked.remove(made)]
+
+    verbs = {"POST": "create", "GET": "get", "DELETE": "delete"}
+    assert role["rules"] == [
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": [verbs[call.method] for call in calls]}
+    ]
+    assert all(call.path.startswith("/apis/batch/v1/namespaces/tidemill/jobs") for call in calls)
+
+
+def test_jobs_that_the_trainer_makes_have_its_image_and_its_folder() -> None:
+    (trainer,) = (each for each in workloads("gke-cluster") if each.name == "trainer")
+    (container,) = (each for each in trainer.containers if each["name"] == "trainer")
+    environ = {each["name"]: each.get("value", "") for each in container["env"]}
+    options = dict(parse_qsl(urlsplit(environ["TIDEMILL_TRAINER_LAUNCHER"]).query))
+    claims = {each["name"]: each.get("persistentVolumeClaim") for each in trainer.spec["volumes"]}
+    (mount,) = (each for each in container["volumeMounts"] if each["mountPath"] == options["mount"])
+
+    open_launcher(environ["TIDEMILL_TRAINER_LAUNCHER"], Path(environ["TIDEMILL_TRAINER_WORK"]))
+    assert urlsplit(environ["TIDEMILL_TRAINER_LAUNCHER"]).netloc == "tidemill"
+    assert options["image"] == container["image"]
+    assert claims[mount["name"]] == {"claimName": options["claim"]}
+    assert [name_of(each) for each in of_kind("gke-cluster", "PersistentVolumeClaim")] == [options["claim"]]
 
 
 @BY_OVERLAY
