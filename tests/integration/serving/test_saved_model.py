@@ -156,6 +156,26 @@ def test_a_run_with_a_deadline_answers_as_one_without(model):
     assert [each.tolist() for each in timed] == [[7.0], [10.0]]
 
 
+def test_more_callers_with_deadlines_than_threads_all_get_their_answers(model):
+    """Their runs share a small pool of threads, in which no run may wait for another."""
+    png = tf.io.encode_png(np.full((2, 2, 1), 7, np.uint8)).numpy()
+    images = {"image": np.array([png] * 4, object)}
+    answers: list[list[float]] = []
+
+    def call():
+        for _ in range(10):
+            (mean,) = model.run("image", images, ["mean"], deadline_s=monotonic() + 60)
+            answers.append(mean.tolist())
+
+    threads = [threading.Thread(target=call) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert answers == [[7.0] * 4] * 160
+
+
 def test_nothing_runs_for_a_deadline_that_has_passed(model):
     one = {"step": np.array([1], np.int64)}
 
