@@ -209,7 +209,15 @@ def test_persistor_and_gateway_times_three(
     project: ComposeProject, trial: Trial, trained: Outside, digits: list[Digit]
 ) -> None:
     def scale() -> None:
-        options = ("--no-build", "--no-recreate", "--scale", "persistor=3", "--scale", "gateway=3")
+        options = (
+            "--no-build",
+            "--no-deps",
+            "--no-recreate",
+            "--scale",
+            "persistor=3",
+            "--scale",
+            "gateway=3",
+        )
         project.up("persistor", "gateway", options=options)
         project.kill("persistor")
 
@@ -222,9 +230,8 @@ def test_persistor_and_gateway_times_three(
         answers.append(answer.json()["predictions"][0]["label"])
     assert len(answers) == 3
     assert len(set(answers)) == 1
-    project.up(
-        "persistor", "gateway", options=("--no-build", "--scale", "persistor=1", "--scale", "gateway=1")
-    )
+    options = ("--no-build", "--no-deps", "--scale", "persistor=1", "--scale", "gateway=1")
+    project.up("persistor", "gateway", options=options)
 
 
 def test_in_the_end_every_confirmed_sample_is_counted_once(
