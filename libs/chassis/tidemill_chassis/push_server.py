@@ -49,18 +49,25 @@ class PushServer(HealthServer):
 
 def _limit_connections(server: Any, connections_max: int) -> None:
     slots = threading.BoundedSemaphore(connections_max)
-    process, shutdown = server.process_request_thread, server.shutdown_request
+    start, run, close = server.process_request, server.process_request_thread, server.shutdown_request
 
-    def process_request_thread(request: socket.socket, address: object) -> None:
+    def process_request(request: socket.socket, address: object) -> None:
         if not slots.acquire(blocking=False):
-            shutdown(request)
+            close(request)
             return
         try:
-            process(request, address)
+            start(request, address)
+        except BaseException:
+            slots.release()
+            raise
+
+    def process_request_thread(request: socket.socket, address: object) -> None:
+        try:
+            run(request, address)
         finally:
             slots.release()
 
-    server.process_request_thread = process_request_thread
+    server.process_request, server.process_request_thread = process_request, process_request_thread
 
 
 class _PushHandler(HealthHandler):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
+from kubernetes_validate import utils
 
 from tests.unit.deployment.manifests import OVERLAYS, name_of, of_kind, rendered
 
@@ -20,7 +22,9 @@ FOREIGN = {
 """Kinds that clusters learn from others; their schemas are not in the package."""
 
 
-def test_every_object_fits_its_schema() -> None:
+def test_every_object_fits_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The package reads a megabyte of definitions for each object; once is enough.
+    monkeypatch.setattr(utils, "schema_contents", cache(utils.schema_contents))
     every = {json.dumps(each): each for overlay in OVERLAYS for each in rendered(overlay)}
     faults = []
     for each in every.values():
