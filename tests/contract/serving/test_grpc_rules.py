@@ -56,7 +56,7 @@ def status_of(server, model, version=None):
     return {each.version: (each.state, each.status.error_code) for each in response.model_version_status}
 
 
-def wait_until(is_true, seconds=30.0):
+def wait_until(is_true, seconds=120.0):
     end_s = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < end_s

@@ -164,7 +164,7 @@ def test_a_killed_server_gets_its_models_back(house, publish, scaler, wait_until
         except Exception:  # noqa: BLE001  (it is down for a while)
             return False
 
-    wait_until(answers, 60)
+    wait_until(answers, 120)
 
 
 def test_a_restarted_agent_goes_on_where_it_was(house, publish, scaler, wait_until):

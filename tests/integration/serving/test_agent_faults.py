@@ -102,7 +102,7 @@ def test_an_agent_killed_at_any_moment_brings_every_version_through(
             agent.kill(signal.SIGKILL)
 
         agent = start_agent()
-        wait_until(lambda version=version: engine.server.labelled(MODEL, "stable") == version, 60)
+        wait_until(lambda version=version: engine.server.labelled(MODEL, "stable") == version, 120)
         agent.kill(signal.SIGKILL)
 
     assert read_labels(store, MODEL)[0].stable == 4
@@ -113,7 +113,7 @@ def test_sigterm_ends_the_agent_cleanly(start_agent, publish, scaler, tmp_path, 
     store = FileStore(tmp_path / "store")
     publish(store, MODEL, 1, scaler(1.0))
     agent = start_agent()
-    wait_until(lambda: engine.server.labelled(MODEL, "stable") == 1, 60)
+    wait_until(lambda: engine.server.labelled(MODEL, "stable") == 1, 120)
 
     assert agent.kill(signal.SIGTERM) == 0
 

@@ -58,7 +58,7 @@ def test_sigterm_under_grpc_load_fails_no_call_that_was_begun(start_engine, reco
 
     code = engine.stop(signal.SIGTERM)
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
 
     assert code == 0
     assert set(refused) == {grpc.StatusCode.UNAVAILABLE}, "any other word would be a failed request"

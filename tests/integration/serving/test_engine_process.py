@@ -28,7 +28,7 @@ BINARY = str(Path(sys.executable).parent / "tidemill-model-server")
 
 
 def run(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([BINARY, *flags], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([BINARY, *flags], capture_output=True, text=True, timeout=180, check=False)
 
 
 def ask(engine, model="scaler", value=3.0):

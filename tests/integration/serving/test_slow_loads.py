@@ -17,7 +17,7 @@ from tidemill_contracts.manifest import read_labels
 from tidemill_serving.engine.states import State
 
 LOAD_S = float(os.environ.get("TIDEMILL_TEST_LOAD_S", "4"))
-LIMIT_S = 60 + 4 * LOAD_S
+LIMIT_S = 120 + 4 * LOAD_S
 SPEC = "name: {}\nkind: text_classifier\ndataset: d\nlabels: [a, b]\n"
 Agent = Callable[[], Any]
 
@@ -60,9 +60,9 @@ def test_others_are_served_and_switched_while_one_takes_long(
 ):
     publish(store, "quick", 1, scaler(1.0))
     start_agent()
-    wait_until(lambda: engine.server.labelled("quick", "stable") == 1, 60)
+    wait_until(lambda: engine.server.labelled("quick", "stable") == 1, 120)
     publish(store, "slow", 1, slow_to_load(LOAD_S))
-    wait_until(lambda: state(engine, 1) is State.LOADING, 60)
+    wait_until(lambda: state(engine, 1) is State.LOADING, 120)
     loading_s = time.monotonic()
 
     publish(store, "quick", 2, scaler(2.0))
@@ -81,23 +81,23 @@ def test_a_kill_of_the_agent_in_each_stage_is_made_good_by_its_next_start(
     big = {**slow_to_load(LOAD_S / 2), "assets.extra/weight": os.urandom(64 * 2**20)}
     publish(store, "slow", 1, big)
     agent = start_agent()
-    wait_until(lambda: any((tmp_path / "serving" / ".staging").glob("slow-1-*")), 60)
+    wait_until(lambda: any((tmp_path / "serving" / ".staging").glob("slow-1-*")), 120)
     agent.kill(signal.SIGKILL)
     assert not (tmp_path / "serving" / "slow" / "1").exists(), "it was fetched before the kill"
 
     agent = start_agent()
-    wait_until(lambda: state(engine, 1) is State.LOADING, 60)
+    wait_until(lambda: state(engine, 1) is State.LOADING, 120)
     agent.kill(signal.SIGKILL)
     assert read_labels(store, "slow")[0].stable is None
 
     agent = start_agent()
     wait_until(lambda: engine.server.labelled("slow", "stable") == 1, LIMIT_S)
     publish(store, "slow", 2, scaler(2.0))
-    wait_until(lambda: read_labels(store, "slow")[0].stable == 2, 60)
+    wait_until(lambda: read_labels(store, "slow")[0].stable == 2, 120)
     agent.kill(signal.SIGKILL)
 
     start_agent()
-    wait_until(lambda: engine.server.labelled("slow", "stable") == 2, 60)
+    wait_until(lambda: engine.server.labelled("slow", "stable") == 2, 120)
     assert engine.server.labelled("slow", "previous") == 1
 
 
@@ -106,7 +106,7 @@ def test_a_server_killed_while_loading_loads_again(
 ):
     publish(store, "slow", 1, slow_to_load(LOAD_S / 2))
     start_agent()
-    wait_until(lambda: state(engine, 1) is State.LOADING, 60)
+    wait_until(lambda: state(engine, 1) is State.LOADING, 120)
 
     engine.process.kill(signal.SIGKILL)
     engine.process.start()
