@@ -71,10 +71,7 @@ class BatchStored(Event):
 
 
 class ModelPublished(Event):
-    """A version that beat the champion is whole in the store, labelled `candidate`.
-
-    snapshot: of the names and digests of the objects that its round's own samples lie in.
-    """
+    """A version that beat the champion is whole in the store, labelled `candidate`; `snapshot`: its data."""
 
     type: ClassVar[str] = "tidemill.model.published.v1"
     topic: ClassVar[str] = "models"

@@ -99,7 +99,7 @@ def test_a_decision_is_read_back_with_its_numbers_and_replaced_by_a_later_one(
 def test_a_wish_is_open_until_it_is_answered_and_the_last_word_on_a_round_holds(registry: Registry) -> None:
     with registry.write() as sql:
         for action in ("force", "veto"):
-            add_wish(sql, action, scope="digits", subject="digits-1", by="ada", why="so", at=NOON)  # type: ignore[arg-type]
+            add_wish(sql, action, scope="digits", subject="digits-1", by="ada", why="so", at=NOON)
         first, second = open_wishes(sql, "digits", "force", "veto")
         answer_wish(sql, first, "done", now=NOON)
         answer_wish(sql, first, "done again", now=NOON)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from tidemill_registry.decision_rows import add_wish, list_wishes, read_decision
 from tidemill_registry.doubt_rows import open_claims
 
 Points = Callable[..., list[Sample]]
+EVERY = int(os.environ.get("TIDEMILL_TEST_EVERY", "5"))
+"""Effects between two places to die at; 1: every one."""
 
 
 def wish(world: Any, action: str, subject: str, *, value: str | None = None) -> None:
@@ -114,7 +117,7 @@ def test_nobody_forces_a_challenger_that_is_no_model(world: Any, points: Points)
 
 
 def test_a_forced_round_survives_a_crash_at_any_effect(make_world: Any, points: Points) -> None:
-    for effects in range(0, 60, 2):
+    for effects in range(0, 60, EVERY):
         world = make_world()
         one_ignored(world, points).release()
         wish(world, "force", world.registry.rounds("points")[1].id)
