@@ -214,6 +214,57 @@ def test_what_is_handed_on_goes_to_the_version_that_would_answer(
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
+def examples(*values: float) -> inference_pb2.Input:
+    listed = [
+        inference_pb2.Example(
+            features=inference_pb2.Features(
+                feature={"x": inference_pb2.Feature(float_list=inference_pb2.FloatList(value=[value]))}
+            )
+        )
+        for value in values
+    ]
+    return inference_pb2.Input(example_list=inference_pb2.ExampleList(examples=listed))
+
+
+def test_examples_are_classified_and_regressed_by_the_version_that_is_stable(
+    client: Client, serving: SmallServing
+) -> None:
+    serving.models["digits"][2] = State.AVAILABLE  # newer than the one that is stable
+    size = float(len(examples(1.0).example_list.examples[0].SerializeToString()))
+
+    def spec(name: str) -> predict_pb2.ModelSpec:
+        return predict_pb2.ModelSpec(name="digits", signature_name=name)
+
+    asked = inference_pb2.ClassificationRequest(model_spec=spec("classify"), input=examples(1.0, 2.0))
+    classified, told = client.call(methods.CLASSIFY, asked)
+    regression = inference_pb2.RegressionRequest(model_spec=spec("regress"), input=examples(1.0))
+    regressed, _ = client.call(methods.REGRESS, regression)
+
+    first = inference_pb2.ClassificationResponse.FromString(classified)
+    assert (first.model_spec.version.value, first.model_spec.signature_name) == (1, "classify")
+    assert (told["x-tidemill-model-version"], told["x-tidemill-batch-rows"]) == ("1", "2")
+    for row in first.result.classifications:
+        assert [(one.label, one.score) for one in row.classes] == [("version", 1.0), ("size", size)]
+    second = inference_pb2.RegressionResponse.FromString(regressed)
+    assert [one.value for one in second.result.regressions] == [size]
+    assert second.model_spec.version.value == 1
+
+
+def test_callers_who_classify_share_batches(client: Client, serving: SmallServing) -> None:
+    spec = predict_pb2.ModelSpec(name="digits", signature_name="classify")
+    request = inference_pb2.ClassificationRequest(model_spec=spec, input=examples(1.0))
+    serving.gate.clear()
+    with ThreadPoolExecutor(12) as pool:
+        replies = [pool.submit(client.call, methods.CLASSIFY, request) for _ in range(12)]
+        wait_until(lambda: sum(reply.running() for reply in replies) == 12, "all are under way")
+        serving.gate.set()
+        for reply in replies:
+            assert reply.result()[0]
+
+    assert sum(serving.batches) == 12
+    assert len(serving.batches) < 12
+
+
 def test_examples_for_a_signature_that_takes_none_are_refused(client: Client) -> None:
     features = inference_pb2.Features(feature={"x": inference_pb2.Feature()})
     given = inference_pb2.Input(

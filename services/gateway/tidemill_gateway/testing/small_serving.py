@@ -1,4 +1,4 @@
-"""A server that speaks TensorFlow Serving's gRPC and whose models only add."""
+"""A server that speaks TensorFlow Serving's gRPC and whose models only add and measure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from tidemill_gateway.plane.tensors import array_to_wire
 from tidemill_gateway.wire import methods, model_pb2, predict_pb2, tensor_pb2
 
 GATE_S_MAX = 30.0
@@ -81,14 +82,14 @@ class SmallServing:
         out[:, 0] = version
         out[:, 1] = sums
         reply = predict_pb2.PredictResponse(model_spec=request.model_spec)
-        dims = [tensor_pb2.TensorShapeProto.Dim(size=size) for size in out.shape]
-        reply.outputs["probabilities"].CopyFrom(
-            tensor_pb2.TensorProto(
-                dtype=tensor_pb2.DT_FLOAT,
-                tensor_shape=tensor_pb2.TensorShapeProto(dim=dims),
-                tensor_content=out.tobytes(),
-            )
-        )
+        if request.model_spec.signature_name == "classify":
+            labels = np.array([[b"version", b"size"]] * shape[0], dtype=object)
+            reply.outputs["classes"].CopyFrom(array_to_wire(labels))
+            reply.outputs["scores"].CopyFrom(array_to_wire(out[:, :2]))
+        elif request.model_spec.signature_name == "regress":
+            reply.outputs["outputs"].CopyFrom(array_to_wire(sums))
+        else:
+            reply.outputs["probabilities"].CopyFrom(array_to_wire(out))
         return reply.SerializeToString()
 
     def metadata(self, data: bytes, context: grpc.ServicerContext) -> bytes:
@@ -96,16 +97,24 @@ class SmallServing:
         if self.models.get(spec.name, {}).get(spec.version.value) != State.AVAILABLE:
             context.abort(grpc.StatusCode.NOT_FOUND, "Servable not found")
         signatures = model_pb2.SignatureDefMap()
-        pixels, encoded = (-1, 28, 28, 1), (-1,)
-        for name, key, dtype, shape in (
-            ("serving_default", "image", tensor_pb2.DT_FLOAT, pixels),
-            ("encoded", "bytes", tensor_pb2.DT_STRING, encoded),
+        text, number = tensor_pb2.DT_STRING, tensor_pb2.DT_FLOAT
+        ten = {"probabilities": _tensor_info(number, (-1, 10))}
+        judged = {"classes": _tensor_info(text, (-1, 2)), "scores": _tensor_info(number, (-1, 2))}
+        for name, method, inputs, outputs in (
+            ("serving_default", "predict", {"image": _tensor_info(number, (-1, 28, 28, 1))}, ten),
+            ("encoded", "predict", {"bytes": _tensor_info(text, (-1,))}, ten),
+            ("classify", "classify", {"inputs": _tensor_info(text, (-1,))}, judged),
+            (
+                "regress",
+                "regress",
+                {"inputs": _tensor_info(text, (-1,))},
+                {"outputs": _tensor_info(number, (-1,))},
+            ),
         ):
-            signatures.signature_def[name].inputs[key].CopyFrom(_tensor_info(dtype, shape))
-            signatures.signature_def[name].outputs["probabilities"].CopyFrom(
-                _tensor_info(tensor_pb2.DT_FLOAT, (-1, 10))
+            definition = model_pb2.SignatureDef(
+                inputs=inputs, outputs=outputs, method_name=f"tensorflow/serving/{method}"
             )
-            signatures.signature_def[name].method_name = "tensorflow/serving/predict"
+            signatures.signature_def[name].CopyFrom(definition)
         packed = AnyMessage(type_url=methods.SIGNATURE_DEF_MAP_TYPE, value=signatures.SerializeToString())
         reply = model_pb2.GetModelMetadataResponse(model_spec=spec)
         reply.metadata[methods.SIGNATURE_DEF].CopyFrom(packed)
