@@ -100,9 +100,8 @@ def test_ten_waves_of_mnist(tmp_path: Path, data_folder: Path, capsys: pytest.Ca
     spec = spec.model_copy(update={"round": spec.round.model_copy(update=limits)})
     train, test = mnist(data_folder, "train", WAVE * WAVES), mnist(data_folder, "test", 10_000)
 
-    waves = run(spec, train, test, tmp_path)
-
     with capsys.disabled():
+        waves = run(spec, train, test, tmp_path)
         tell("MNIST", waves)
     check(waves)
 
@@ -125,23 +124,28 @@ def test_ten_waves_of_sentences(
         }
     )
 
-    waves = run(spec, train, test, tmp_path)
-
     with capsys.disabled():
+        waves = run(spec, train, test, tmp_path)
         tell("sentiment_rt", waves)
     assert waves[-1].accuracy >= waves[-1].scratch_accuracy - 0.02
 
 
 def tell(name: str, waves: Sequence[Wave]) -> None:
-    print(f"\n{name}: wave, seen, accuracy, CPU-s, | from scratch: accuracy, CPU-s | largest MB so far")
-    for number, each in enumerate(waves, start=1):
-        print(
-            f"{number:2d} {each.seen:6d} {each.accuracy:.4f} {each.cpu_s:7.1f} | "
-            f"{each.scratch_accuracy:.4f} {each.scratch_cpu_s:7.1f} | {each.rss_mb:.0f}"
-        )
     total, scratch = sum(each.cpu_s for each in waves), sum(each.scratch_cpu_s for each in waves)
-    print(f"all waves: {total:.1f} CPU-s, from scratch each time {scratch:.1f}; ratio {total / scratch:.2f}")
+    print(
+        f"{name}, all waves: {total:.1f} CPU-s, from scratch each time {scratch:.1f}: {total / scratch:.2f}"
+    )
     print(f"the last time from scratch alone: {waves[-1].scratch_cpu_s:.1f}")
+
+
+def tell_wave(waves: list[Wave], wave: Wave) -> None:
+    """At once: a run that is stopped has told what it found."""
+    waves.append(wave)
+    print(
+        f"{len(waves):2d} {wave.seen:6d} {wave.accuracy:.4f} {wave.cpu_s:7.1f} | "
+        f"{wave.scratch_accuracy:.4f} {wave.scratch_cpu_s:7.1f} | {wave.rss_mb:.0f}",
+        flush=True,
+    )
 
 
 def check(waves: Sequence[Wave]) -> None:
@@ -157,7 +161,8 @@ def run(spec: ModelSpec, train: Sequence[Sample], test: Sequence[Sample], folder
     size = len(train) // WAVES
     known = Examples(recipe.read(train), recipe.targets([each.label for each in train]))
     asked = Examples(recipe.read(test), recipe.targets([each.label for each in test]))
-    waves = []
+    waves: list[Wave] = []
+    print("\nwave, seen, accuracy, CPU-s, | from scratch: accuracy, CPU-s | largest MB so far", flush=True)
     for number in range(1, WAVES + 1):
         _put(spec, store, train[(number - 1) * size : number * size], "train")
         began_s = time.process_time()
@@ -173,7 +178,8 @@ def run(spec: ModelSpec, train: Sequence[Sample], test: Sequence[Sample], folder
         )
         scratch_cpu_s = time.process_time() - began_s
         runs = registry.test_runs(spec.name)
-        waves.append(
+        tell_wave(
+            waves,
             Wave(
                 number * size,
                 runs[-1].accuracy if runs else 0.0,
@@ -181,7 +187,7 @@ def run(spec: ModelSpec, train: Sequence[Sample], test: Sequence[Sample], folder
                 recipe.score(weights, asked).accuracy,
                 scratch_cpu_s,
                 resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            )
+            ),
         )
     trainer.release()
     registry.close()
