@@ -124,7 +124,9 @@ def _show(registry: Registry, dataset: str) -> None:
     for wish in decided:
         outcome = wish.result or "waits for the trainer"
         console.print(f"{wish.at:%Y-%m-%d %H:%M} {wish.by}: {wish.subject} is {wish.value} ({outcome})")
-    console.print(f"{len(near):,} test samples stand near one to learn from", highlight=False)
+    console.print(
+        f"{len({each.test_id for each in near}):,} test samples stand near one to learn from", highlight=False
+    )
     for pair in near[:NEAR_SHOWN_MAX]:
         console.print(
             f"  {pair.test_id} ~ {pair.train_id}: {pair.distance} of 256 bits differ", highlight=False

@@ -20,6 +20,8 @@ BRIGHTER_BY = 4.0
 """Of 255: less is the noise of a file that was saved again."""
 DISTANCE_MAX = 6
 """Bits of 256 by which two sketches may differ and still be told of."""
+BITS_PER_DIFFERENCE = 16
+"""Bits that must be set in either sketch for each bit in which they may differ."""
 TOLD_MAX = 1000
 """Likenesses told of per object; a test set that was copied whole needs no longer list."""
 COMPARED_AT_ONCE = 4_000_000
@@ -91,8 +93,12 @@ class Likenesses:
         at_once = max(1, COMPARED_AT_ONCE // max(1, len(self.ids)))
         for start in range(0, len(new), at_once):
             differing = wanted[start : start + at_once, None, :] ^ self.bits[None]
-            distances = np.bitwise_count(differing).sum(axis=2)
-            for mine, other in np.argwhere(distances <= DISTANCE_MAX)[: TOLD_MAX - len(told)]:
+            distances = np.bitwise_count(differing).sum(axis=2, dtype=np.int64)
+            either = np.bitwise_count(wanted[start : start + at_once, None, :] | self.bits[None])
+            # A thin stroke sets few bits, and all thin strokes set nearly the same ones.
+            allowed = either.sum(axis=2, dtype=np.int64) // BITS_PER_DIFFERENCE
+            near = distances <= np.minimum(DISTANCE_MAX, allowed)
+            for mine, other in np.argwhere(near)[: TOLD_MAX - len(told)]:
                 pair = new[start + mine], self.ids[other]
                 test_id, train_id = pair if is_test else pair[::-1]
                 told.append(NearDuplicate(test_id, train_id, int(distances[mine, other])))
