@@ -122,7 +122,8 @@ class Outside:
 
     def kept(self) -> dict[str, dict[str, Any]]:
         """Every sample in the bucket by its id, as any Avro reader sees it."""
-        for name in self.object_names(f"samples/{MODEL}/"):
+        names = self.object_names(f"samples/{MODEL}/")
+        for name in names:
             if name not in self._seen:
                 found: dict[str, dict[str, Any]] = {}
                 for record in fastavro.reader(io.BytesIO(self.read(name))):
@@ -130,7 +131,8 @@ class Outside:
                     for sample in json.loads(record["data"])["samples"]:
                         found[sample["id"]] = sample
                 self._seen[name] = found
-        return {ident: sample for found in self._seen.values() for ident, sample in found.items()}
+        # What was read once counts only as long as its object is there.
+        return {ident: sample for name in names for ident, sample in self._seen[name].items()}
 
     def accuracy(self, digits: list[Digit], path: str = "") -> float:
         _, predictions = self.predict(digits, path)
