@@ -71,7 +71,7 @@ def test_no_secret_is_in_any_environment_command_or_label(
 ) -> None:
     told = json.dumps(project.containers())
     for container in project.containers():
-        # The public PostgreSQL image's own script hands the password to its process; nothing else may hold one.
+        # PostgreSQL's own start script hands the password to its process; nothing else may hold one.
         ours = container["Config"]["Image"].startswith("tidemill/")
         if ours and container["State"]["Status"] == "running":
             told += docker("exec", container["Id"], "sh", "-c", "tr '\\0' '\\n' < /proc/1/environ")
