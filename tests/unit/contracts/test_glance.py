@@ -32,7 +32,16 @@ SCALARS = (
     "7\n",
     "test",
 )
-OTHERS = ("x" * 129, [], {}, {"a": 1}, {"a": [1]}, {"": None}, {"a": float("nan")}, {"a": True, "b": "c"})
+OTHERS: tuple[Any, ...] = (
+    "x" * 129,
+    [],
+    {},
+    {"a": 1},
+    {"a": [1]},
+    {"": None},
+    {"a": float("nan")},
+    {"a": True, "b": "c"},
+)
 ODD: st.SearchStrategy[Any] = st.sampled_from([*SCALARS, *OTHERS])
 SAMPLE = st.dictionaries(
     st.sampled_from(["id", "label", "image", "text", "row", "weight"]), ODD, max_size=5
