@@ -15,7 +15,7 @@ import pytest
 from tidemill_chassis.lifecycle import Stop
 from tidemill_chassis.push_access import Refused
 from tidemill_chassis.settings import Address
-from tidemill_contracts.bus import Backlog, Message
+from tidemill_contracts.bus import Backlog, Delivery, Message
 from tidemill_contracts.samples import Sample
 from tidemill_trainer.ways import run_once, run_pushed
 
@@ -61,10 +61,17 @@ class Door:
             free.bind(("127.0.0.1", 0))
             self.bind = Address("127.0.0.1", free.getsockname()[1])
         self.stop: Stop = world.stop
+        trainer = world.start(reconcile_s=9999)
+        self.handled: list[Delivery] = []
+        handle = trainer.handle
+
+        def handle_and_note(delivery: Delivery) -> None:
+            self.handled.append(delivery)
+            handle(delivery)
+
+        trainer.handle = handle_and_note
         given = {"bind": self.bind, "ready": lambda: None, "verify": self.verify}
-        self.thread = threading.Thread(
-            target=run_pushed, args=(world.start(reconcile_s=9999), world.bus, self.stop), kwargs=given
-        )
+        self.thread = threading.Thread(target=run_pushed, args=(trainer, world.bus, self.stop), kwargs=given)
 
     def verify(self, token: str) -> None:
         if token != "right":
@@ -100,6 +107,7 @@ def test_a_pushed_batch_is_noted_when_it_is_answered_and_trained_on_soon(
     (event,) = world.bus.published("batches")
 
     assert door.push(event) == 204
+    assert len(door.handled) == 1
 
     end_s = time.monotonic() + WAIT_S
     while statuses(world) != ["promoted"]:
@@ -119,4 +127,4 @@ def test_without_the_right_token_no_batch_is_noted(world: Any, points: Points, d
 
     assert door.push(event, "wrong") == 401
 
-    assert world.registry.sample_counts("points").train == 0
+    assert door.handled == []
