@@ -43,10 +43,11 @@ doctor: setup  ## say what is missing on this machine, and what to type
 check: lint types arrows test  ## lint, types, arrows, tests: what CI runs
 
 test: unit  ## run all tests
+	$(BIN)/pytest tests/unit -m long --numprocesses 2
 	$(BIN)/pytest tests/contract tests/integration tests/system
 
 unit: setup  ## run the unit tests only (under 30 seconds)
-	$(BIN)/pytest tests/unit --numprocesses 2
+	$(BIN)/pytest tests/unit -m "not long" --numprocesses 2
 
 lint: setup
 	$(BIN)/ruff check .

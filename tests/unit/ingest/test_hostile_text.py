@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 PUBLISHED = 202
 REFUSED = {400, 413, 415, 422}
 
@@ -38,6 +40,7 @@ def test_naughty_strings_are_published_unchanged_or_refused(ingest: Any, data_fo
     assert [sample.text for sample in ingest.samples()] == sent
 
 
+@pytest.mark.long
 def test_naughty_strings_in_every_field_are_never_a_fault_of_ours(ingest: Any, data_folder: Path) -> None:
     strings = json.loads((data_folder / "naughty_strings" / "blns.json").read_text())
     good: dict[str, Any] = {"dataset": "notes", "split": "train", "source": "s"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tidemill_contracts.bus import Backlog, Delivery, Message, Subscription
@@ -243,6 +244,7 @@ def settle(world: World) -> None:
     raise AssertionError(f"it never came to rest: {world.subscription.backlog()}")
 
 
+@pytest.mark.long
 @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, max_size=40))
 def test_no_history_loses_alters_or_buries_a_sound_message(steps: list[Step]) -> None:

@@ -58,6 +58,7 @@ def outcome(world: Any) -> tuple[Any, ...]:
     return round_.status, round_.reason, versions, labels, pools
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("after", [False, True])
 def test_a_database_that_is_cut_off_in_any_commit_changes_nothing_in_the_end(
@@ -108,6 +109,7 @@ def test_a_trainer_that_slept_through_its_lease_changes_nothing_when_it_wakes(
     assert world.registry.pool_counts("points", "points") == PoolCounts(used=60)
 
 
+@pytest.mark.long
 def test_a_line_that_is_poisoned_for_some_rounds_keeps_its_champion(make_world: Any, points: Points) -> None:
     world = make_world(training={"epochs_max": 20}, gate={"significance": 0.2})
     world.put(points(200))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from tidemill_contracts.layout import model_card_name
 from tidemill_contracts.manifest import ModelCard, parse_document, read_labels
 from tidemill_contracts.samples import Sample
@@ -116,6 +117,7 @@ def test_nobody_forces_a_challenger_that_is_no_model(world: Any, points: Points)
     assert results(world) == ["not done: its challenger is no working model"]
 
 
+@pytest.mark.long
 def test_a_forced_round_survives_a_crash_at_any_effect(make_world: Any, points: Points) -> None:
     for effects in range(0, 60, EVERY):
         world = make_world()

@@ -66,6 +66,7 @@ def dies(world: Any, effects: int) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_a_trainer_killed_at_any_effect_ends_with_the_same_round(make_world: Any, points: Points) -> None:
     expected: dict[str, Any] | None = None
     for effects in range(0, EFFECTS_MAX, EVERY):
@@ -83,6 +84,7 @@ def test_a_trainer_killed_at_any_effect_ends_with_the_same_round(make_world: Any
     pytest.fail(f"more than {EFFECTS_MAX} effects in one round")
 
 
+@pytest.mark.long
 def test_a_version_that_is_whole_is_completed_and_not_trained_again(make_world: Any, points: Points) -> None:
     world = killed_after_the_manifest(make_world, points)
     trained: list[int] = []

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tidemill_trainer.roles import may_join, role_of
 
 
+@pytest.mark.long
 @given(st.text(min_size=1), st.integers(1, 50))
 def test_a_test_sample_is_never_anything_else(sample_id: str, percent: int) -> None:
     assert role_of(sample_id, "test", validation_percent=percent) == "test"

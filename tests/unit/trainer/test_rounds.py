@@ -166,6 +166,7 @@ def test_a_retry_that_helps_makes_the_samples_used(make_world: Any, points: Poin
     assert world.registry.pool_counts("points", "points").ignored == 0
 
 
+@pytest.mark.long
 def test_fifty_rounds_that_do_not_help_neither_starve_new_samples_nor_grow_without_bound(
     make_world: Any, points: Points
 ) -> None:
