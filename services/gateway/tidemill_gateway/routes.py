@@ -162,7 +162,8 @@ def _signatures(
 
 
 def _signature(signature: Signature) -> dict[str, Any]:
-    return {"inputs": _tensors(signature.inputs), "outputs": _tensors(signature.outputs)}
+    tensors = {"inputs": _tensors(signature.inputs), "outputs": _tensors(signature.outputs)}
+    return {"method": signature.method, **tensors}
 
 
 def _tensors(specs: tuple[TensorSpec, ...]) -> dict[str, Any]:
