@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,10 @@ from tidemill_serving.engine.status import invalid_argument
 
 DRAIN_S_MAX = 30.0
 """How long calls under way may take to end after SIGTERM."""
+
+CLOSING_S = 0.5
+"""How long calls that come after SIGTERM are told to go elsewhere before gRPC stops to listen: those that were on
+their way then have been told."""
 
 CALLS_WAITING_MAX = 2048
 """Calls that may wait for a thread; a further one is told RESOURCE_EXHAUSTED at once."""
@@ -60,9 +65,8 @@ class GrpcServer:
             maximum_concurrent_rpcs=threads + CALLS_WAITING_MAX,
         )
         self._health = health.HealthServicer()
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(core, metrics), self._server
-        )
+        self._predictions = PredictionService(core, metrics)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self._predictions, self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core, metrics), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.port = self._listen(f"{host}:{port}") if port else 0
@@ -85,6 +89,8 @@ class GrpcServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._predictions.closing = True
+        time.sleep(CLOSING_S)
         self._server.stop(DRAIN_S_MAX).wait()
 
     def _say(self, status: int) -> None:

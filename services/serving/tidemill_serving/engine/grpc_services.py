@@ -35,11 +35,16 @@ WAIT_S_MAX = 86_400.0
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """tensorflow.serving.PredictionService."""
+    """tensorflow.serving.PredictionService.
+
+    closing: once set, calls that come are told UNAVAILABLE, which clients try elsewhere. gRPC itself would tell
+    them CANCELLED as soon as the server shuts down, which clients do not.
+    """
 
     def __init__(self, core: Core, metrics: Metrics) -> None:
         self._core = core
         self._metrics = metrics
+        self.closing = False
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._measured(predict, "Predict", request, context)
@@ -59,6 +64,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
     def _measured(
         self, function: Callable[..., Any], api: str, request: Any, context: grpc.ServicerContext
     ) -> Any:
+        if self.closing:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
         started_s = perf_counter()
         status = "OK"
 
