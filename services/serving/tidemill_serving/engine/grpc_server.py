@@ -21,7 +21,7 @@ DRAIN_S_MAX = 30.0
 """How long calls under way may take to end after SIGTERM."""
 
 CLOSING_S = 0.5
-"""How long calls that come after SIGTERM are told to go elsewhere before gRPC stops to listen: those that were on
+"""So long after SIGTERM, calls that come are told to go elsewhere; then gRPC stops to listen. Those that were on
 their way then have been told."""
 
 CALLS_WAITING_MAX = 2048

@@ -37,7 +37,7 @@ WAIT_S_MAX = 86_400.0
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
     """tensorflow.serving.PredictionService.
 
-    closing: once set, calls that come are told UNAVAILABLE, which clients try elsewhere. gRPC itself would tell
+    closing: once set, calls that come are told UNAVAILABLE, and clients try elsewhere. gRPC itself would tell
     them CANCELLED as soon as the server shuts down, which clients do not.
     """
 
