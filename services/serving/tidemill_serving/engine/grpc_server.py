@@ -21,8 +21,7 @@ DRAIN_S_MAX = 30.0
 """How long calls under way may take to end after SIGTERM."""
 
 CLOSING_S = 0.5
-"""So long after SIGTERM, calls that come are told to go elsewhere; then gRPC stops to listen. Those that were on
-their way then have been told."""
+"""So long after SIGTERM, calls that come are told to go elsewhere; only then gRPC stops to listen."""
 
 CALLS_WAITING_MAX = 2048
 """Calls that may wait for a thread; a further one is told RESOURCE_EXHAUSTED at once."""
