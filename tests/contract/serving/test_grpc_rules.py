@@ -66,7 +66,9 @@ def wait_until(is_true, seconds=120.0):
 
 def requests_counted(server):
     text = server.http("GET", "/monitoring/prometheus/metrics").body.decode()
-    return sum(int(count) for count in re.findall(r"^:tensorflow:serving:request_count{.*} (\d+)$", text, re.M))
+    return sum(
+        int(count) for count in re.findall(r"^:tensorflow:serving:request_count{.*} (\d+)$", text, re.M)
+    )
 
 
 X = [[1.0], [2.0]]
