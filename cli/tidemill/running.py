@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from tidemill_chassis.lifecycle import Stop
@@ -17,9 +17,16 @@ from tidemill.supervisor import Supervisor
 
 @contextmanager
 def running_platform(
-    deployment: Deployment, *, echo: bool, log_level: str = "info", stop: Stop | None = None
+    deployment: Deployment,
+    *,
+    echo: bool,
+    log_level: str = "info",
+    left_out: Collection[str] = (),
+    stop: Stop | None = None,
 ) -> Iterator[Supervisor]:
     """Start the platform, hand out its supervisor, stop everything at the end.
+
+    left_out: names of processes that somebody else sees to.
 
     Raises:
         Conflict: a port is taken, or another platform runs on the folder.
@@ -35,7 +42,8 @@ def running_platform(
             )
         deployment.make_folders()
         logs = ProcessLogs(deployment.logs_folder, echo=echo)
-        supervisor = Supervisor(platform_processes(deployment, log_level), logs.write_line)
+        processes = [each for each in platform_processes(deployment, log_level) if each.name not in left_out]
+        supervisor = Supervisor(processes, logs.write_line)
         try:
             deployment.save()
             supervisor.start(stop)

@@ -15,7 +15,7 @@ from tidemill_chassis.adapters.pubsub_names import PubsubNames
 from tidemill_contracts.bus import DEAD_REASON, Bus, Delivery, Message
 from tidemill_contracts.errors import InvalidInput, NotFound, TooLarge, Unavailable
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tidemill_chassis.adapters.redis_bus import RedisBus
 from tidemill_contracts.bus import Message
 from tidemill_contracts.errors import Overloaded, Unavailable
 
-WAIT_S = 3.0
+WAIT_S = 20.0
 
 
 def stream_length(url: str, topic: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import time
@@ -13,6 +14,8 @@ from typing import NoReturn
 import pytest
 
 START_S_MAX = 60.0
+PORTS = (10_000, 20_000)  # below what systems give to outgoing connections, and below the platform's
+PORT_TRIES_MAX = 100
 
 
 def missing(what: str, remedy: str) -> NoReturn:
@@ -24,10 +27,20 @@ def missing(what: str, remedy: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody listens on now, and that no outgoing connection will be given.
+
+    A port that the kernel chooses lies where it takes those of outgoing connections from: it could be gone
+    before the server that is to have it has started.
+    """
+    for _ in range(PORT_TRIES_MAX):
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    pytest.fail(f"no port of {PORTS[0]} to {PORTS[1]} is free")
 
 
 def listens(port: int) -> bool:

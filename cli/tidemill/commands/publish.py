@@ -12,11 +12,13 @@ from typing import cast
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tidemill_chassis.adapters import open_store
 from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.samples import SPLITS, Split
 
 from tidemill.deployment import find_addresses
 from tidemill.ingest_client import IngestClient
+from tidemill.keeping import KeptIds, object_names, wait_until_kept
 from tidemill.publishing import publish_all
 from tidemill.resume import Resume
 from tidemill.settling import wait_until_settled
@@ -54,6 +56,7 @@ Examples:
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many samples a second.")
 @click.option("--restart", is_flag=True, help="Begin at the first sample, not where a try was stopped.")
 @click.option("--wait", is_flag=True, help="Return when everything is kept and no round is due any more.")
+@click.option("--wait-kept", is_flag=True, help="Return when everything lies in the store.")
 @click.option("--wait-max", type=click.IntRange(min=1), default=3600, show_default=True, help="Seconds.")
 @click.pass_obj
 def publish(
@@ -71,6 +74,7 @@ def publish(
     rate: float | None,
     restart: bool,
     wait: bool,
+    wait_kept: bool,
     wait_max: int,
 ) -> None:
     """Publish the labelled samples of files into DATASET.
@@ -79,6 +83,8 @@ def publish(
     that was stopped goes on where it was.
     """
     console = Console(stderr=True)
+    if wait and wait_kept:
+        raise InvalidInput("--wait waits for more than --wait-kept: give one of them", field="--wait-kept")
     chosen = _choose(idx, folder, table, lines, label, text, bundled, cast("Split | None", split))
     addresses = find_addresses(data)
     where = chosen.path.absolute() if chosen.path else "bundled"
@@ -92,7 +98,8 @@ def publish(
         )
     begun_s = time.monotonic()
     warnings: set[str] = set()
-    unread = Unread() if wait else None
+    unread = Unread() if wait or wait_kept else None
+    kept = _kept(addresses.store, dataset, resume) if wait_kept else None
     with IngestClient(addresses.ingest) as client, _bar(console) as bar:
         task = bar.add_task(f"publishing to {dataset}", total=total, completed=resume.position())
         for progress in publish_all(
@@ -103,8 +110,16 @@ def publish(
                 console.print(f"[yellow]ingest says:[/] {warning}")
                 warnings.add(warning)
     console.print(f"{total:,} samples published in {time.monotonic() - begun_s:.1f} s")
-    if unread is not None:
+    if unread is not None and kept is not None:
+        wait_until_kept(kept, unread, limit_s=wait_max)
+    elif unread is not None:
         wait_until_settled(addresses, dataset, unread, console, limit_s=wait_max)
+
+
+def _kept(store_url: str, dataset: str, resume: Resume) -> KeptIds:
+    """What the store will hold. Samples of an earlier try may lie in objects that are there already."""
+    store = open_store(store_url)
+    return KeptIds(store, dataset, frozenset() if resume.position() else object_names(store, dataset))
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,19 @@ PORT_BASE = click.IntRange(1024, 65500)
     show_default=True,
     help="Of confirmed messages: durable survives a power loss; fast may lose the last second to one.",
 )
+@click.option(
+    "--no-trainer", is_flag=True, help="Rounds are another's to start, by `tidemill-trainer --once`."
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.pass_obj
-def up(data: Path, port_base: int | None, models: Path, durability: Durability, log_level: str) -> None:
+def up(
+    data: Path,
+    port_base: int | None,
+    models: Path,
+    durability: Durability,
+    no_trainer: bool,
+    log_level: str,
+) -> None:
     """Start the platform and keep it running until Ctrl-C.
 
     All data lives in the platform's folder: starting again goes on with the same models and history.
@@ -40,7 +50,8 @@ def up(data: Path, port_base: int | None, models: Path, durability: Durability, 
     ports = Ports.from_base(port_base) if port_base else Ports()
     deployment = Deployment(data.absolute(), models.absolute(), ports, durability)
     stop = stop_on_signals()
-    with running_platform(deployment, echo=True, log_level=log_level, stop=stop):
+    left_out = frozenset({"trainer"} if no_trainer else ())
+    with running_platform(deployment, echo=True, log_level=log_level, left_out=left_out, stop=stop):
         click.echo(addresses_text(deployment))
         while not stop.wait(3600):
             pass

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tidemill_contracts.errors import Corrupt, InvalidInput, Unavailable
 
 BUSY_TIMEOUT_S = 15.0
-"""How long a writer waits for another one."""
+"""How long a writer waits for another one; a SQLite address may say otherwise: ``…/registry.db?timeout=2``."""
 CONNECT_TIMEOUT_S = 5
 _WRITES = "tidemill_writes"
 _NO_SUCH_TABLE = "42P01"
@@ -104,12 +104,13 @@ def _connect_args(url: str) -> dict[str, Any]:
 
 def _prepare_sqlite(engine: Engine) -> None:
     """Transactions as SQL means them, readers beside one writer, foreign keys enforced."""
+    busy_ms = int(_busy_timeout_s(engine) * 1000)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN would come too late and too weak
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+        cursor.execute(f"PRAGMA busy_timeout = {busy_ms}")
         cursor.execute("PRAGMA foreign_keys = ON")
         # Only the first connection ever changes the mode, which needs the file for itself alone.
         if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -121,6 +122,14 @@ def _prepare_sqlite(engine: Engine) -> None:
         # A writer that began as a reader fails, without waiting, if somebody else wrote in between.
         writes = connection.get_execution_options().get(_WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _busy_timeout_s(engine: Engine) -> float:
+    told = engine.url.query.get("timeout", str(BUSY_TIMEOUT_S))
+    try:
+        return float(str(told))
+    except ValueError as error:
+        raise InvalidInput(f"a database's timeout is seconds, such as ?timeout=15, not {told!r}") from error
 
 
 @contextmanager

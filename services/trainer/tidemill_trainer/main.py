@@ -22,6 +22,7 @@ from tidemill_contracts.objects import ObjectStore
 from tidemill_registry import Registry, migrate
 
 from tidemill_trainer import ways
+from tidemill_trainer.chores import ALL, CHORES, Chore
 from tidemill_trainer.datasets import Learner, datasets_of
 from tidemill_trainer.launchers.addresses import open_launcher
 from tidemill_trainer.launchers.launcher import LaunchedRecipe
@@ -45,15 +46,21 @@ def main() -> None:
     """Train until SIGTERM. Exit code 2: a setting is wrong. 1: a neighbour did not answer at the start."""
     parser = argparse.ArgumentParser(prog="tidemill-trainer", description="Trains on what is new.")
     parser.add_argument("--once", action="store_true", help="do everything that is due now, then end")
+    parser.add_argument(
+        "--only", choices=CHORES, help="with --once: begin nothing else; a round that was begun is finished"
+    )
     parser.add_argument("--reproduce", metavar="ROUND", help="repeat a round, compare, write nothing, end")
     arguments = parser.parse_args()
     once = bool(arguments.once)
+    if arguments.only and not once:
+        parser.error("--only goes with --once: a trainer that stays does all that is due")
+    chores: frozenset[Chore] = frozenset({arguments.only}) if arguments.only else ALL
     try:
         settings = from_env(os.environ)
         if arguments.reproduce:
             sys.exit(_reproduce(settings, arguments.reproduce))
         logs.configure("trainer", settings.log_level)
-        run(settings, once=once)
+        run(settings, once=once, chores=chores)
     except (InvalidInput, ValueError) as error:
         print(f"tidemill-trainer: {error}", file=sys.stderr)  # noqa: T201  (logs may not be configured)
         sys.exit(2)
@@ -62,7 +69,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def run(settings: Settings, *, once: bool = False) -> None:
+def run(settings: Settings, *, once: bool = False, chores: frozenset[Chore] = ALL) -> None:
     """Compose the trainer and work until a signal, or once.
 
     Raises:
@@ -85,7 +92,9 @@ def run(settings: Settings, *, once: bool = False) -> None:
         learners = [
             Learner(spec, LaunchedRecipe(spec, open_recipe(spec), launcher)) for spec in specs.values()
         ]
-        models = [ModelTrainer(_bench(each, settings, registry, store, bus, stop)) for each in learners]
+        models = [
+            ModelTrainer(_bench(each, settings, registry, store, bus, stop), chores) for each in learners
+        ]
         trainer = Trainer(
             registry=registry,
             store=store,

@@ -7,6 +7,7 @@ from tidemill_contracts.errors import Conflict, Corrupt
 from tidemill_registry.round_rows import unfinished_round
 
 from tidemill_trainer.champion import Champion, champion_version, load_champion
+from tidemill_trainer.chores import ALL, Chore
 from tidemill_trainer.monitoring.examination import examine_if_due
 from tidemill_trainer.opening import open_due_round
 from tidemill_trainer.publishing.forcing import answer_wish_for_closed_round
@@ -19,10 +20,14 @@ log = get_logger(__name__)
 
 
 class ModelTrainer:
-    """Does one thing at a time, so that whoever calls can listen to the bus in between."""
+    """Does one thing at a time, so that whoever calls can listen to the bus in between.
 
-    def __init__(self, bench: Workbench) -> None:
+    chores: what it begins; a round that was begun is finished first, whatever its kind.
+    """
+
+    def __init__(self, bench: Workbench, chores: frozenset[Chore] = ALL) -> None:
         self._bench = bench
+        self._chores = chores
         self._loaded: tuple[int, Champion | None] | None = None
 
     @property
@@ -46,9 +51,9 @@ class ModelTrainer:
                 if answer_wish_for_closed_round(bench):
                     return True
                 champion = self._champion()
-                if examine_if_due(bench, champion) is not None:
+                if "tests" in self._chores and examine_if_due(bench, champion) is not None:
                     return True
-                round_ = open_due_round(bench, champion)
+                round_ = open_due_round(bench, champion, self._chores)
             if round_ is None:
                 return False
             run_round(bench, round_)

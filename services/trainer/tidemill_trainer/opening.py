@@ -27,6 +27,7 @@ from tidemill_registry.sample_rows import get_samples
 from tidemill_registry.trigger_rows import Trigger, add_triggers, handle_triggers, is_urgent
 
 from tidemill_trainer.champion import Champion
+from tidemill_trainer.chores import ALL, Chore
 from tidemill_trainer.schedule import is_retry_due, is_round_due, missed_times, retry_rest
 from tidemill_trainer.selection import Selection, obstacle, round_seed, select_new, select_retry
 from tidemill_trainer.workbench import Pools, Workbench
@@ -36,14 +37,18 @@ BLOCKED = "round_blocked"
 log = get_logger(__name__)
 
 
-def open_due_round(bench: Workbench, champion: Champion | None) -> RoundRecord | None:
+def open_due_round(
+    bench: Workbench, champion: Champion | None, chores: frozenset[Chore] = ALL
+) -> RoundRecord | None:
     """The round that is due now, opened; None if none is. New samples go before ignored ones.
+
+    chores: which kinds of rounds may be opened.
 
     Raises:
         Conflict: another trainer took over.
         Unavailable: the database did not answer.
     """
-    kind = _kind_due(bench)
+    kind = _kind_due(bench, chores)
     if kind is None:
         return None
     with bench.lease.write() as sql:
@@ -80,14 +85,16 @@ def open_due_round(bench: Workbench, champion: Champion | None) -> RoundRecord |
     return round_
 
 
-def _kind_due(bench: Workbench) -> RoundKind | None:
+def _kind_due(bench: Workbench, chores: frozenset[Chore]) -> RoundKind | None:
     spec, now = bench.spec, bench.clock()
     with bench.registry.read() as sql:
         pools = _pools(sql, bench)
         urgent = is_urgent(sql, spec.name)
         due = is_round_due(pools.waiting, spec.round, now=now, urgent=urgent)
-        if due and _may_open(bench, "new", pools):
+        if due and "rounds" in chores and _may_open(bench, "new", pools):
             return "new"
+        if "retries" not in chores:
+            return None
         rested = rested_since(sql, spec.name)
         _, unhelpful = retry_history(sql, spec.name)
     retry = is_retry_due(pools.ignored_count, spec.retry, rested_since=rested, now=now, unhelpful=unhelpful)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tidemill_gateway.testing.gateway_process import free_port
 
 from tests.bench.gateway.load import Load, keep_to_two_cores, measure, need_wrk
 from tests.bench.gateway.ours import Running, export_digits, run_ours
 from tests.bench.gateway.quick import check
+from tests.emulators.machine import free_port
 
 WARM_S = 3
 

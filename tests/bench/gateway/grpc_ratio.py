@@ -14,10 +14,10 @@ from statistics import median
 
 import grpc.aio
 import numpy as np
-from tidemill_gateway.testing.gateway_process import free_port
 from tidemill_gateway.wire import methods, predict_pb2, tensor_pb2
 
 from tests.bench.gateway.ours import export_digits, run_ours
+from tests.emulators.machine import free_port
 
 CONCURRENT = 32
 TURNS = 3

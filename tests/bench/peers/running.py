@@ -15,12 +15,12 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
-from tidemill_gateway.testing.gateway_process import free_port
 
 from tests.bench.gateway.load import family
 from tests.bench.gateway.ours import Running
 from tests.bench.peers.environments import NotUsable, last_line, python_of
 from tests.bench.peers.peer import Peer
+from tests.emulators.machine import free_port
 
 START_S_MAX = 180.0
 STOP_S_MAX = 20.0

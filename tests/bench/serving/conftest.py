@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ import numpy as np
 import psutil
 import pytest
 import tensorflow as tf
+
+from tests.emulators.machine import free_port
 
 BINARY = Path(sys.executable).parent / "tidemill-model-server"
 
@@ -64,19 +65,13 @@ class Running:
         return float(times.user + times.system)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def start_engine(base_path: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Starts engines with further flags; stops them at the end."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(*flags: str) -> Running:
-        port, rest_port = _free_port(), _free_port()
+        port, rest_port = free_port(), free_port()
         command = [
             str(BINARY),
             f"--port={port}",

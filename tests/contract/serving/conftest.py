@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,8 @@ from tensorflow_serving.apis import (
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
+
+from tests.emulators.machine import free_port
 
 START_S_MAX = 180.0
 TEST_S_MAX = 400
@@ -93,12 +94,6 @@ class Server:
 ALL = "model_version_policy { all {} }"
 LABELS = 'version_labels { key: "stable" value: 1 } version_labels { key: "candidate" value: 2 }'
 USUAL = {"half_plus_two": ALL, "several": "", "with_default": "", "strings": "", "types": "", "counter": ""}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

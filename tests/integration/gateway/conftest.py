@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tidemill_chassis.adapters import open_store
 from tidemill_contracts.manifest import Labels, change_labels
-from tidemill_gateway.testing.gateway_process import GatewayProcess, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing
+
+from tests.emulators.gateway_process import GatewayProcess, wait_until
+from tests.emulators.small_serving import SmallServing
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tidemill_gateway.testing.gateway_process import GatewayProcess, image
 from tidemill_gateway.wire import methods, predict_pb2, tensor_pb2
+
+from tests.emulators.gateway_process import GatewayProcess, image
 
 PATH = "/v1/models/digits:predict"
 PATIENCE_S = 20.0

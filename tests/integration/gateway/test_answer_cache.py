@@ -11,8 +11,10 @@ import pytest
 from tidemill_chassis.adapters import open_store
 from tidemill_contracts.layout import manifest_name
 from tidemill_contracts.manifest import Labels, Manifest, StoredFile, change_labels, dump_document
-from tidemill_gateway.testing.gateway_process import Answered, GatewayProcess, free_port, image, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing, State
+
+from tests.emulators.gateway_process import Answered, GatewayProcess, image, wait_until
+from tests.emulators.machine import free_port
+from tests.emulators.small_serving import SmallServing, State
 
 ONE = {"instances": [image(1.0)]}
 Publish = Callable[..., None]

@@ -7,10 +7,12 @@ import time
 from typing import Any
 
 import pytest
-from tidemill_gateway.testing.gateway_process import GatewayProcess, image
-from tidemill_gateway.testing.small_serving import SmallServing, State
+
+from tests.emulators.gateway_process import GatewayProcess, image
+from tests.emulators.small_serving import SmallServing, State
 
 GOOD = {"instances": [image(1.0)]}
+AT_ONCE_S_MAX = 10.0  # a body of that size would take longer only on a starved machine
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_the_body_is_read_whatever_its_content_type(
 
 def test_a_hundred_megabytes_are_refused_at_once(shared_gateway: GatewayProcess) -> None:
     started_s = time.monotonic()
-    with socket.create_connection(("127.0.0.1", shared_gateway.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", shared_gateway.port), timeout=AT_ONCE_S_MAX) as connection:
         connection.sendall(
             b"POST /v1/models/digits:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\n"
             + b" " * 65536
@@ -81,7 +83,7 @@ def test_a_hundred_megabytes_are_refused_at_once(shared_gateway: GatewayProcess)
 
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"over the limit of 16777216 bytes" in answer
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < AT_ONCE_S_MAX
 
 
 def test_a_client_that_insists_on_sending_still_reads_why(shared_gateway: GatewayProcess) -> None:

@@ -10,8 +10,10 @@ import pytest
 from tidemill_chassis.adapters import open_store
 from tidemill_client import AsyncClient, Client, Refused, Unreachable
 from tidemill_contracts.layout import manifest_name
-from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, image
-from tidemill_gateway.testing.small_serving import SmallServing
+
+from tests.emulators.gateway_process import GatewayProcess, image
+from tests.emulators.machine import free_port
+from tests.emulators.small_serving import SmallServing
 
 
 def test_arrays_go_in_and_come_out_with_their_version(gateway: GatewayProcess) -> None:

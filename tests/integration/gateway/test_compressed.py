@@ -8,7 +8,8 @@ import subprocess
 import zlib
 
 import pytest
-from tidemill_gateway.testing.gateway_process import GatewayProcess, image
+
+from tests.emulators.gateway_process import GatewayProcess, image
 
 PATH = "/v1/models/digits:predict"
 BODY = json.dumps({"instances": [image(float(n)) for n in range(30)]}).encode()

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 
 import pytest
-from tidemill_gateway.testing.gateway_process import WAIT_S, GatewayProcess, image, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing
+
+from tests.emulators.gateway_process import WAIT_S, GatewayProcess, image, wait_until
+from tests.emulators.small_serving import SmallServing
 
 
 @pytest.fixture

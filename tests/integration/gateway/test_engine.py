@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from tidemill_gateway.testing.gateway_process import WAIT_S, GatewayProcess, free_port, wait_until
+
+from tests.emulators.gateway_process import WAIT_S, GatewayProcess, wait_until
+from tests.emulators.machine import free_port
 
 HERE = Path(__file__).parent
 START_S_MAX = 60.0

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import pytest
 from tidemill_chassis.adapters import open_store
 from tidemill_contracts.manifest import Labels, change_labels
-from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing
+
+from tests.emulators.gateway_process import GatewayProcess, wait_until
+from tests.emulators.machine import free_port
+from tests.emulators.small_serving import SmallServing
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tidemill_gateway.testing.gateway_process import Answered, GatewayProcess, image
+
+from tests.emulators.gateway_process import Answered, GatewayProcess, image
 
 EXAMPLES_PER_OPERATION = 12
 STATUSES = {200, 400, 401, 403, 404, 405, 409, 413, 414, 415, 429, 431, 501, 503}

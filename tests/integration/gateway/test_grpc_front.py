@@ -12,9 +12,11 @@ import pytest
 from google.protobuf.wrappers_pb2 import Int64Value
 from tidemill_chassis.adapters import open_store
 from tidemill_contracts.manifest import Labels, change_labels
-from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing, State
 from tidemill_gateway.wire import inference_pb2, methods, model_pb2, predict_pb2, tensor_pb2
+
+from tests.emulators.gateway_process import GatewayProcess, wait_until
+from tests.emulators.machine import free_port
+from tests.emulators.small_serving import SmallServing, State
 
 
 def tensor(rows: np.ndarray) -> tensor_pb2.TensorProto:

@@ -10,8 +10,9 @@ import pytest
 from tidemill_chassis.adapters import open_store
 from tidemill_contracts.layout import manifest_name, model_card_name
 from tidemill_contracts.manifest import Manifest, ModelCard, StoredFile, dump_document
-from tidemill_gateway.testing.gateway_process import GatewayProcess, image, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing, State
+
+from tests.emulators.gateway_process import GatewayProcess, image, wait_until
+from tests.emulators.small_serving import SmallServing, State
 
 CARD = ModelCard(
     model="digits",

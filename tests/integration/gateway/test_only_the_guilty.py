@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from tidemill_gateway.testing.gateway_process import Answered, GatewayProcess, image, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing
+
+from tests.emulators.gateway_process import Answered, GatewayProcess, image, wait_until
+from tests.emulators.small_serving import SmallServing
 
 INNOCENT = 61
 SOON_S = "0.3"

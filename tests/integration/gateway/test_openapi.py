@@ -16,7 +16,8 @@ from tidemill_gateway.front_routes import add_front_routes
 from tidemill_gateway.model_facts import ModelFacts
 from tidemill_gateway.rollout_routes import add_rollout_routes
 from tidemill_gateway.routes import add_routes
-from tidemill_gateway.testing.gateway_process import GatewayProcess, image
+
+from tests.emulators.gateway_process import GatewayProcess, image
 
 OTHERS = {"/healthz", "/readyz", "/metrics"}
 

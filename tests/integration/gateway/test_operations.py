@@ -11,8 +11,10 @@ import pytest
 from tidemill_chassis.adapters import open_bus
 from tidemill_contracts.envelope import from_message
 from tidemill_contracts.events import PredictionAnswered
-from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, image, wait_until
 from tidemill_gateway.wire import methods, predict_pb2, tensor_pb2
+
+from tests.emulators.gateway_process import GatewayProcess, image, wait_until
+from tests.emulators.machine import free_port
 
 ONE = {"instances": [image(1.0)]}
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tidemill_gateway.testing.gateway_process import GatewayProcess, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing, State
+
+from tests.emulators.gateway_process import GatewayProcess, wait_until
+from tests.emulators.small_serving import SmallServing, State
 
 SHELL = 'read_from=$1; write_to=$2; shift 2; exec "$@" 3<&"$read_from" 4>&"$write_to"'
 

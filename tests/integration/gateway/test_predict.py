@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
 
-from tidemill_gateway.testing.gateway_process import GatewayProcess, image, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing, State
+from tests.emulators.gateway_process import GatewayProcess, image, wait_until
+from tests.emulators.small_serving import SmallServing, State
 
 
 def test_a_prediction_names_model_version_label_and_batch(gateway: GatewayProcess) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 from tidemill_chassis.adapters import open_store
 from tidemill_contracts.layout import manifest_name
-from tidemill_gateway.testing.gateway_process import GatewayProcess, image, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing, State
+
+from tests.emulators.gateway_process import GatewayProcess, image, wait_until
+from tests.emulators.small_serving import SmallServing, State
 
 ONE = {"instances": [image(1.0)]}
 

@@ -23,10 +23,11 @@ from tidemill_chassis.adapters import open_store
 from tidemill_contracts.layout import manifest_name
 from tidemill_contracts.manifest import Labels, Manifest, StoredFile, change_labels, dump_document
 from tidemill_contracts.objects import ObjectStore
-from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing, State
 
 from tests.conftest import RedisServer
+from tests.emulators.gateway_process import GatewayProcess, wait_until
+from tests.emulators.machine import free_port
+from tests.emulators.small_serving import SmallServing, State
 from tests.integration.gateway.soak_clients import Seen, honest, honest_grpc, rude
 
 SOAK_S = float(os.environ.get("TIDEMILL_SOAK_S") or (50 if os.environ.get("CI") == "true" else 12))

@@ -11,8 +11,10 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, image, wait_until
 from tidemill_gateway.wire import methods, model_pb2, predict_pb2
+
+from tests.emulators.gateway_process import GatewayProcess, image, wait_until
+from tests.emulators.machine import free_port
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from tidemill_gateway.testing.gateway_process import GatewayProcess, free_port, image, wait_until
-from tidemill_gateway.testing.small_serving import SmallServing
 from tidemill_gateway.wire import methods, predict_pb2, tensor_pb2
+
+from tests.emulators.gateway_process import GatewayProcess, image, wait_until
+from tests.emulators.machine import free_port
+from tests.emulators.small_serving import SmallServing
 
 ONE = {"instances": [image(1.0)]}
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,8 @@ from tidemill_contracts.stored_batch import StoredMessage, decode_batch
 from tidemill_persistor.batching import BatchLimits, Hand, HandLimits
 from tidemill_persistor.leases import LeaseKeeper
 from tidemill_persistor.worker import Worker
+
+from tests.emulators.machine import free_port
 
 WAIT_S_MAX = 60.0
 
@@ -64,9 +65,7 @@ class Process:
     """`python -m tidemill_persistor.main`, to kill and start again."""
 
     def __init__(self, bus_url: str, store_folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._health_port = int(probe.getsockname()[1])
+        self._health_port = free_port()
         self._environ = {
             **os.environ,
             "TIDEMILL_BUS": bus_url,

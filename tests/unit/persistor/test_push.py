@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,8 @@ from tidemill_contracts.stored_batch import decode_batch
 from tidemill_persistor.main import serve_pushed
 from tidemill_persistor.settings import Settings
 
+from tests.emulators.machine import free_port
+
 WAIT_S = 30.0
 AGE_S = 0.1
 
@@ -29,9 +30,7 @@ class Pushed:
 
     def __init__(self) -> None:
         self.store, self.bus, self.stop = MemoryStore(), MemoryBus(), Stop()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.bind = Address("127.0.0.1", free.getsockname()[1])
+        self.bind = Address("127.0.0.1", free_port())
         environ = {"TIDEMILL_BUS": "memory://", "TIDEMILL_STORE": "memory://"}
         settings = Settings.from_env({**environ, "TIDEMILL_PERSISTOR_BATCH_AGE_S": str(AGE_S)})
         self.thread = threading.Thread(

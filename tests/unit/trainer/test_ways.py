@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,8 @@ from tidemill_chassis.settings import Address
 from tidemill_contracts.bus import Backlog, Delivery, Message
 from tidemill_contracts.samples import Sample
 from tidemill_trainer.ways import run_once, run_pushed
+
+from tests.emulators.machine import free_port
 
 Points = Callable[..., list[Sample]]
 WAIT_S = 60.0
@@ -57,9 +58,7 @@ class Door:
     """The push side of a trainer that runs in a thread."""
 
     def __init__(self, world: Any) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.bind = Address("127.0.0.1", free.getsockname()[1])
+        self.bind = Address("127.0.0.1", free_port())
         self.stop: Stop = world.stop
         trainer = world.start(reconcile_s=9999)
         self.handled: list[Delivery] = []

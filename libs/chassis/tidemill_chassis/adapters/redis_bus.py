@@ -14,7 +14,7 @@ from uuid import uuid4
 import redis
 from tidemill_contracts.bus import Message
 
-from tidemill_chassis.adapters.redis_entries import fields_of, portions, stream_of, translated
+from tidemill_chassis.adapters.redis_entries import fields_of, portions, raw_entries, stream_of, translated
 from tidemill_chassis.adapters.redis_subscription import RedisSubscription
 
 CONNECT_TIMEOUT_S = 3.0
@@ -26,6 +26,7 @@ class RedisBus:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._client.set_response_callback("XREADGROUP", raw_entries)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._subscriptions: list[RedisSubscription] = []
 

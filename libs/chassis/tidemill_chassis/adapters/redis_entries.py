@@ -19,9 +19,12 @@ PUBLISH_BYTES_MAX = 4 * 2**20
 OVERLOADED_RETRY_S = 5.0
 
 NO_ATTRIBUTES = b"{}"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = json.JSONDecoder().decode
 
 Entry = tuple[bytes, dict[bytes, bytes]]
+RawEntry = tuple[bytes, list[bytes]]
+"""As the server sends it: names and values in turn."""
 
 
 class NoGroup(Exception):
@@ -62,6 +65,36 @@ def delivery_of(entry: bytes, fields: dict[bytes, bytes], attempt: int) -> Deliv
     message = Message(fields.get(b"d", b""), _attributes(fields.get(b"a", NO_ATTRIBUTES)), key)
     published = datetime.fromtimestamp(int(ident.partition("-")[0]) / 1000, UTC)
     return Delivery(message, ident, ident, published, attempt)
+
+
+def raw_entries(reply: Any, **_: Any) -> Any:
+    """XREADGROUP's answer as the server sends it: the client's own form costs as much as reading it."""
+    return reply
+
+
+def is_plain(entry: RawEntry) -> bool:
+    """Whether it is as `fields_of` makes it of a message without an ordering key."""
+    fields = entry[1]
+    return len(fields) == 4 and fields[0] == b"d" and fields[2] == b"a"
+
+
+def entry_of(entry: RawEntry) -> Entry:
+    ident, fields = entry
+    return ident, dict(zip(fields[::2], fields[1::2], strict=True))
+
+
+def deliveries_of(entries: Sequence[RawEntry]) -> list[Delivery]:
+    """First deliveries of plain entries. Those of one millisecond share their time."""
+    made: list[Delivery] = []
+    before, published = "", _EPOCH
+    for entry, (_, data, _, attributes) in entries:
+        ident = entry.decode()
+        milliseconds = ident.partition("-")[0]
+        if milliseconds != before:
+            before, published = milliseconds, datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+        message = Message(data, {} if attributes == NO_ATTRIBUTES else _attributes(attributes))
+        made.append(Delivery(message, ident, ident, published, 1))
+    return made
 
 
 def _attributes(raw: bytes) -> dict[str, str]:

@@ -15,8 +15,11 @@ from tidemill_contracts.memory_bus import dead_letter_of
 from tidemill_chassis.adapters.redis_entries import (
     Entry,
     NoGroup,
+    deliveries_of,
     delivery_of,
+    entry_of,
     fields_of,
+    is_plain,
     stream_of,
     translated,
 )
@@ -25,7 +28,11 @@ from tidemill_chassis.adapters.redis_scripts import StreamScripts
 PULL_WAIT_S_MAX = 10.0
 TRIM_EVERY_S = 5.0
 CLAIM_PAGES_MAX = 20
-"""A pull looks through so many pages of leases for expired ones; the next pull goes on from there."""
+"""A look for expired leases goes through so many pages of them; the next look goes on from there."""
+CLAIM_EVERY_S = 1.0
+CLAIMS_PER_LEASE = 10
+"""While new messages come, expired leases are looked for so often. A look goes through all leases there are:
+with 10,000 in hand it took the server 5 ms, as long as handing out 1,500 new messages."""
 CONSUMER_IDLE_S_MAX = 3600.0
 """A consumer that asked for nothing so long and holds nothing is dead: it is forgotten."""
 
@@ -51,6 +58,8 @@ class RedisSubscription:
         self._attempts_max = attempts_max
         self._trimmed_at_s = 0.0
         self._claim_from = b"0-0"
+        self._claim_every_s = min(CLAIM_EVERY_S, ack_deadline_s / CLAIMS_PER_LEASE)
+        self._claim_at_s = 0.0
         self._ordered = False  # until the first message with an ordering key: others cost nothing more
         self._scripts = StreamScripts(client, self._key, name, consumer)
 
@@ -66,8 +75,10 @@ class RedisSubscription:
     def pull(self, messages_max: int, wait_s: float) -> list[Delivery]:
         try:
             with translated():
-                expired = self._pull_expired(messages_max) or self._pull_parked(messages_max)
-                return expired or self._pull_new(messages_max, wait_s)
+                again = self._pull_parked(messages_max)
+                if not again and time.monotonic() >= self._claim_at_s:
+                    again = self._pull_expired(messages_max)
+                return again or self._pull_new(messages_max, wait_s)
         except NoGroup:
             self.ensure_group()
             raise Unavailable(f"the stream of {self._topic} was made anew; pull again") from None
@@ -81,14 +92,17 @@ class RedisSubscription:
             found: Any = self._client.xreadgroup(
                 self._name, self._consumer, {self._key: ">"}, count=messages_max, block=block_ms
             )
-            taken = self._in_turn(found[0][1], messages_max) if found else []
+            entries = found[0][1] if found else []
+            if not self._ordered and all(map(is_plain, entries)):
+                taken = deliveries_of(entries)
+            else:
+                turned = self._in_turn(list(map(entry_of, entries)), messages_max) if entries else []
+                taken = [delivery_of(entry, fields, 1) for entry, fields in turned]
             if taken:
-                return [delivery_of(entry, fields, 1) for entry, fields in taken]
-            if time.monotonic() >= end_s:
-                return []
-            expired = self._pull_expired(messages_max) or self._pull_parked(messages_max)
-            if expired:
-                return expired
+                return taken
+            again = self._pull_expired(messages_max) or self._pull_parked(messages_max)
+            if again or time.monotonic() >= end_s:
+                return again
 
     def _pull_expired(self, messages_max: int) -> list[Delivery]:
         for _ in range(CLAIM_PAGES_MAX):
@@ -107,6 +121,7 @@ class RedisSubscription:
                 return self._redelivered(taken)
             if self._claim_from == b"0-0":
                 break
+        self._claim_at_s = time.monotonic() + self._claim_every_s
         return []
 
     def _pull_parked(self, messages_max: int) -> list[Delivery]:
@@ -168,6 +183,7 @@ class RedisSubscription:
             self._client.xclaim(
                 self._key, self._name, self._consumer, 0, list(ack_ids), idle=idle_ms, justid=True
             )
+        self._claim_at_s = 0.0
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         with translated():

@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import numpy as np
 from google.protobuf.any_pb2 import Any as AnyMessage
-
 from tidemill_gateway.plane.tensors import array_to_wire
 from tidemill_gateway.wire import methods, model_pb2, predict_pb2, tensor_pb2
 

@@ -16,7 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-WAIT_S = 15.0
+from tests.emulators.machine import free_port
+
+WAIT_S = 60.0
+STOP_S_MAX = 30.0
 POLL_S = 0.02
 
 
@@ -31,13 +34,6 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = WAIT
         if time.monotonic() > end_s:
             raise AssertionError(f"still waiting after {timeout_s} s: {what}")
         time.sleep(POLL_S)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def image(value: float) -> list[Any]:
@@ -85,7 +81,7 @@ class GatewayProcess:
         """Ask it to end and wait; its exit code."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(WAIT_S)
+            return self.process.wait(STOP_S_MAX)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()

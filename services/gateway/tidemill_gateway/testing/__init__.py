@@ -1,1 +1,0 @@
-"""Small real parts to try the gateway against, without TensorFlow: for tests, benchmarks and the curious."""
