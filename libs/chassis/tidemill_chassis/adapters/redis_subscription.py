@@ -171,6 +171,7 @@ class RedisSubscription:
 
     def give_back(self, ack_ids: Sequence[str], delay_s: float = 0.0) -> None:
         self._set_idle(ack_ids, max(0, self._deadline_ms - int(delay_s * 1000)))
+        self._claim_at_s = 0.0
 
     def extend(self, ack_ids: Sequence[str]) -> None:
         self._set_idle(ack_ids, 0)
@@ -183,7 +184,6 @@ class RedisSubscription:
             self._client.xclaim(
                 self._key, self._name, self._consumer, 0, list(ack_ids), idle=idle_ms, justid=True
             )
-        self._claim_at_s = 0.0
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         with translated():
