@@ -1,6 +1,6 @@
 """Prints what projects need from others, so that an image's dependencies are installed before its code.
 
-    python containers/build/requirements.py libs/contracts 'libs/chassis[gcp]' services/ingest
+    python containers/image/requirements.py libs/contracts 'libs/chassis[gcp]' services/ingest
 
 Our own packages are left out: they come as wheels. ``--swap OLD=NEW`` puts NEW, at the version to which the
 constraints pin OLD, where OLD is asked for; ``--drop NAME`` leaves one out.

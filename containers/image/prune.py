@@ -1,6 +1,6 @@
 """Removes from an environment what no running service reads.
 
-    python containers/build/prune.py /opt/tidemill/lib/python3.11/site-packages
+    python containers/image/prune.py /opt/tidemill/lib/python3.11/site-packages
 
 Tests, C sources and headers, type stubs, the symbols of extension modules, and libclang, which TensorFlow
 names and only its builders use.

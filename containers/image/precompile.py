@@ -1,6 +1,6 @@
 """Compiles the modules that a service imports at its start, and no others.
 
-    PYTHONPYCACHEPREFIX=/opt/pycache python containers/build/precompile.py tidemill_ingest.main
+    PYTHONPYCACHEPREFIX=/opt/pycache python containers/image/precompile.py tidemill_ingest.main
 
 A container's root file system is read-only: Python could never write what it compiled. Compiling everything
 that is installed would add twice as much to the image as is ever read. The standard library is compiled too:
