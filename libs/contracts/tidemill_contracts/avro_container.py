@@ -7,7 +7,7 @@ compared with its own encoding record by record, in the tests.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from backports import zstd
@@ -94,6 +94,10 @@ class Remembered(dict[int, bytes]):
         return made
 
 
+Fields = tuple[str, str, datetime, Mapping[str, str], bytes]
+"""Of a record: subscription, message id, time of publication, attributes, data."""
+
+
 class MessageRecords:
     """Encodes the messages of one container."""
 
@@ -102,23 +106,29 @@ class MessageRecords:
         self._longs = Remembered(long)
         self._varints = Remembered(_varint)
 
-    def record(
-        self, subscription: str, ident: str, time: datetime, attributes: Mapping[str, str], data: bytes
-    ) -> bytes:
-        """One record, its attributes in the order of their names.
+    def records(self, messages: Iterable[Fields]) -> list[bytes]:
+        """One record a message, its attributes in the order of their names.
 
         Raises:
             UnicodeEncodeError: a text holds half a surrogate pair, which no store can hold.
         """
         texts, longs = self._texts, self._longs
-        raw = ident.encode()
-        if attributes:
-            pairs = [texts[name] + texts[attributes[name]] for name in sorted(attributes)]
-            told = b"%b%b\x00" % (longs[len(pairs)], b"".join(pairs))
-        else:
-            told = b"\x00"
-        head = (texts[subscription], longs[len(raw)], raw, self._time(time), told, longs[len(data)], data)
-        return b"".join(head)
+        made: list[bytes] = []
+        before: datetime | None = None
+        when = told = b""
+        for subscription, ident, time, attributes, data in messages:
+            if time is not before:  # messages published together share the very object
+                before, when = time, self._time(time)
+            if attributes:
+                pairs = [texts[name] + texts[attributes[name]] for name in sorted(attributes)]
+                told = b"%b%b\x00" % (longs[len(pairs)], b"".join(pairs))
+            else:
+                told = b"\x00"
+            raw = ident.encode()
+            made.append(
+                b"".join((texts[subscription], longs[len(raw)], raw, when, told, longs[len(data)], data))
+            )
+        return made
 
     def _time(self, time: datetime) -> bytes:
         """Microseconds since 1970, as `long` does. What lies above 21 bits is the same for a second."""

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, get_args
 
 import fastavro
 
-from tidemill_contracts.avro_container import REMEMBERED_MAX, MessageRecords, blocks, header
+from tidemill_contracts.avro_container import REMEMBERED_MAX, Fields, MessageRecords, blocks, header
 from tidemill_contracts.bus import Message
 from tidemill_contracts.errors import Corrupt
 
@@ -53,7 +53,7 @@ class StoredMessage(NamedTuple):
         return Message(data=self.data, attributes=self.attributes)
 
 
-def encode_batch(messages: Iterable[StoredMessage], codec: Codec = "deflate") -> tuple[bytes, str]:
+def encode_batch(messages: Iterable[Fields], codec: Codec = "deflate") -> tuple[bytes, str]:
     """The container's bytes and the SHA-256 of its content, in which the codec has no part.
 
     The same messages in the same order give the same bytes, wherever the same packer is installed: the sync
@@ -62,8 +62,7 @@ def encode_batch(messages: Iterable[StoredMessage], codec: Codec = "deflate") ->
     kept = list(messages)
     digest = content_digest(kept)
     sync = bytes.fromhex(digest)[:16]
-    encoder = MessageRecords()
-    records = [encoder.record(*message) for message in kept]
+    records = MessageRecords().records(kept)
     return b"".join([header(_SCHEMA_TEXT, codec, sync), *blocks(records, codec, sync)]), digest
 
 
@@ -86,7 +85,7 @@ def decode_batch(data: bytes, name: str = "batch") -> Iterator[StoredMessage]:
         raise Corrupt(f"{name} is not a readable Avro container: {error!r}") from error
 
 
-def content_digest(messages: Iterable[StoredMessage]) -> str:
+def content_digest(messages: Iterable[Fields]) -> str:
     """The SHA-256 that `encode_batch` gives for the same messages: a reader checks an object's name by it.
 
     Taken over every field with its length, so that no two contents share a byte stream.
@@ -95,12 +94,20 @@ def content_digest(messages: Iterable[StoredMessage]) -> str:
     framed = _Framed()
     gathered: list[bytes] = []
     size = 0
+    before: datetime | None = None
+    when = told = b""
     for subscription, ident, time, attributes, data in messages:
-        head = framed[subscription] + _framed(ident) + _framed(str(time))
+        if time is not before:  # messages published together share the very object
+            before, when = time, _framed(str(time))
         if attributes:
-            head += b"".join([framed[name] + framed[attributes[name]] for name in sorted(attributes)])
-        gathered += (b"%d\n%b%d\n" % (4 + 2 * len(attributes), head, len(data)), data)
-        size += len(data) + len(head)
+            told = b"".join([framed[name] + framed[attributes[name]] for name in sorted(attributes)])
+        else:
+            told = b""
+        raw = ident.encode("utf-8", "surrogatepass")
+        fields = (4 + 2 * len(attributes), framed[subscription], len(raw), raw, when, told, len(data))
+        gathered.append(b"%d\n%b%d\n%b%b%b%d\n" % fields)
+        gathered.append(data)
+        size += len(data) + len(told)
         if size > DIGESTED_BYTES:
             digest.update(b"".join(gathered))
             gathered, size = [], 0

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tidemill_contracts.bus import Delivery
 from tidemill_contracts.envelope import event_time
 from tidemill_contracts.errors import InvalidInput
-from tidemill_contracts.glance import Glancer
+from tidemill_contracts.glance import look
 
 OVERHEAD_BYTES = 1024
 """What a held message costs in memory beside its text: measured at 0.9 kB for six attributes."""
@@ -20,8 +20,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Earlier events have a wrong clock too."""
 HOUR_S = 3600
 PLACES_REMEMBERED = 1000
-
-_GLANCER = Glancer()
 
 
 class Place(NamedTuple):
@@ -61,7 +59,7 @@ def admit(delivery: Delivery) -> Held:
         told = event_time(message.attributes)
         if told is not None and told - happened <= AHEAD_MAX and told >= EPOCH:
             happened = told
-    seen = _GLANCER.look(message)
+    seen = look(message)
     place = _place(seen.dataset, seen.split, int(happened.timestamp() // HOUR_S))
     return Held(delivery, place, seen.sample_count, size_bytes)
 

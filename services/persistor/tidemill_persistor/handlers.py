@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
+from tidemill_contracts.avro_container import Fields
 from tidemill_contracts.bus import Bus, Delivery
 from tidemill_contracts.envelope import to_message
 from tidemill_contracts.errors import Conflict
 from tidemill_contracts.events import BatchStored
 from tidemill_contracts.layout import batch_name
 from tidemill_contracts.objects import ABSENT, ObjectStore
-from tidemill_contracts.stored_batch import Codec, StoredMessage, encode_batch
+from tidemill_contracts.stored_batch import Codec, encode_batch
 
 from tidemill_persistor.batching import Batch
 
@@ -48,11 +49,9 @@ def store_batch(batch: Batch, store: ObjectStore, bus: Bus, *, codec: Codec = "d
     return stored
 
 
-def _kept(delivery: Delivery) -> StoredMessage:
+def _kept(delivery: Delivery) -> Fields:
     message = delivery.message
-    return StoredMessage(
-        SUBSCRIPTION, delivery.message_id, delivery.publish_time, message.attributes, message.data
-    )
+    return SUBSCRIPTION, delivery.message_id, delivery.publish_time, message.attributes, message.data
 
 
 def _create(store: ObjectStore, name: str, data: bytes) -> bytes:

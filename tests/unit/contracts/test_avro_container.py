@@ -33,9 +33,7 @@ def fastavros(message: StoredMessage) -> bytes:
 
 @given(st.lists(MESSAGES, max_size=4))
 def test_a_record_is_fastavros_record(messages: list[StoredMessage]) -> None:
-    encoder = MessageRecords()
-
-    assert [encoder.record(*message) for message in messages] == [fastavros(one) for one in messages]
+    assert MessageRecords().records(messages) == [fastavros(one) for one in messages]
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
