@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -17,8 +18,10 @@ from rich.table import Table
 from tidemill_contracts.errors import InvalidInput, Unavailable
 
 from tidemill.deployment import HOST, Deployment, Ports
-from tidemill.torture.faults import FAULTS, Fault
+from tidemill.torture.faults import FAULTS
 from tidemill.torture.ground import Ground, Need
+from tidemill.torture.postgres import make_postgres
+from tidemill.torture.rig import Fault
 from tidemill.torture.storm import Outcome, plan, torture
 
 ROUNDS = 60
@@ -45,6 +48,7 @@ Examples:
     "--bus", default="", help="A Pub/Sub emulator's pubsub://PROJECT.  [default: a Redis of its own]"
 )
 @click.option("--store", default="", help="A Cloud Storage emulator's gs://BUCKET.  [default: a folder]")
+@click.option("--postgres", is_flag=True, help="The registry in a PostgreSQL of its own.  [default: SQLite]")
 @click.option("--keep", is_flag=True, help="Keep the folder with store, logs and ledger.")
 def torture_command(
     short: bool,
@@ -55,12 +59,14 @@ def torture_command(
     rate: float,
     bus: str,
     store: str,
+    postgres: bool,
     keep: bool,
 ) -> None:
     """Ill-treat a platform of its own, and show that nothing is lost and nothing counts twice.
 
-    Broker and persistor run in a temporary folder while a producer writes down, on disk, every sample that
-    the broker confirmed. Afterwards that ledger is compared with what is kept. Exit code 0: no difference.
+    Broker, persistor and trainer run in a temporary folder while a producer writes down, on disk, every
+    sample that the broker confirmed. Afterwards that ledger is compared with what is kept, and with what may
+    train. Exit code 0: no difference.
     """
     if list_faults:
         for fault in FAULTS:
@@ -68,8 +74,10 @@ def torture_command(
             click.echo(f"{fault.name:<18} {fault.does}{needs}")
         return
     folder = Path(tempfile.mkdtemp(prefix="tidemill-torture-"))
-    ground = Ground(Deployment(folder, folder, _free_ports()), bus, store)
+    ground = Ground(Deployment(folder, folder / "models", _free_ports()), bus, store)
     faults = choose(chosen, ground.offers())
+    if postgres:
+        ground = replace(ground, own_postgres=make_postgres(ground.deployment.ports.model_server))
     seed = SystemRandom().randrange(10**6) if seed is None else seed
     dice = Random(seed)  # noqa: S311  (no secret depends on it)
     order = list(plan(faults, len(faults) if short else rounds, dice))
@@ -78,9 +86,11 @@ def torture_command(
     clean = False
     try:
         outcome = torture(ground, order, seed, rate_per_s=rate, tell=lambda text: console.print(f"  {text}"))
-        clean = outcome.audit.is_clean
+        clean = outcome.audit.is_clean and outcome.view.is_clean
         console.print(faults_table(outcome), figures_table(outcome))
     finally:
+        if ground.own_postgres is not None and not keep:
+            shutil.rmtree(ground.own_postgres.folder)
         if clean and not keep:
             shutil.rmtree(folder)
         else:
@@ -124,17 +134,22 @@ def faults_table(outcome: Outcome) -> Table:
 
 def figures_table(outcome: Outcome) -> Table:
     """What must be 0, then what it was made of."""
-    found = outcome.audit
+    found, view = outcome.audit, outcome.view
     table = Table("figure", title="Audit", title_justify="left")
     table.add_column("count", justify="right")
     for name, count in (
         ("LOST", found.lost),
         ("UNEXPECTED", found.unexpected),
-        ("DUPLICATES in the training view", found.duplicates),
+        ("DUPLICATES, which the training view would count twice", found.duplicates),
         ("altered samples", found.altered),
         ("unreadable objects", found.unreadable),
         ("sound messages among the dead letters", found.spilled),
         ("poison not among the dead letters", found.unburied),
+        ("confirmed and not in the training view", view.lost),
+        ("in the training view and never published", view.unexpected),
+        ("new in two rounds", view.twice),
+        ("promotions without their one version", view.torn),
+        ("differences between store and registry", view.differences),
     ):
         table.add_row(name, f"[{'red' if count else 'green'}]{count:,}[/]")
     table.add_section()
@@ -146,8 +161,13 @@ def figures_table(outcome: Outcome) -> Table:
         ("objects announced", f"{found.objects:,}"),
         ("objects written and never announced", f"{found.unannounced:,}"),
         ("dead letters", f"{found.dead:,}"),
+        ("objects damaged on purpose, and found out", f"{found.damaged:,}"),
+        ("of these put into quarantine by the trainer", f"{view.quarantined:,}"),
+        ("samples in the registry", f"{view.rows:,}"),
+        ("rounds, promoted, begun again", f"{view.rounds:,}, {view.promoted:,}, {view.resumed:,}"),
         ("publications that the broker did not confirm", f"{outcome.refusals:,}"),
         ("until everything was kept, s", f"{outcome.calm_s:.1f}"),
+        ("until the trainer had read it, s", f"{outcome.read_s:.1f}"),
         ("in all, s", f"{outcome.seconds:.1f}"),
     ):
         table.add_row(name, value)

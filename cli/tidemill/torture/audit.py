@@ -43,6 +43,8 @@ class Audit:
     duplicates: samples that readers would count more than once: kept in two splits or with two contents.
     altered: samples whose content is not what was published.
     spilled: sound messages among the dead letters. unburied: poison that is not among them.
+    unreadable: announced objects that are not what their names say, and that no fault damaged.
+    damaged: those that a fault did damage, and that were found out as such.
     """
 
     lost: int
@@ -58,6 +60,7 @@ class Audit:
     objects: int
     unannounced: int
     dead: int
+    damaged: int
 
     @property
     def is_clean(self) -> bool:
@@ -71,7 +74,7 @@ def audit(ledger: Ledger, store: ObjectStore, batches: Subscription, dead: Subsc
     letters = _all(dead)
     buried = {letter.message.attributes.get(POISON_ID, "") for letter in letters}
     confirmed, attempted = ledger.read("confirmed"), ledger.read("attempted")
-    poison = ledger.read("poison")
+    poison, damaged = ledger.read("poison"), ledger.read("damaged")
     truth = {ident: (split_of(ident), text_of(ident)) for ident in kept.places if ident in attempted}
     return Audit(
         lost=len(confirmed - kept.places.keys()),
@@ -80,7 +83,8 @@ def audit(ledger: Ledger, store: ObjectStore, batches: Subscription, dead: Subsc
         altered=sum(truth[ident] not in kept.places[ident] for ident in truth),
         spilled=sum(POISON_ID not in letter.message.attributes for letter in letters),
         unburied=len(poison - buried),
-        unreadable=len(kept.unreadable),
+        unreadable=len(set(kept.unreadable) - damaged),
+        damaged=len(set(kept.unreadable) & damaged),
         confirmed=len(confirmed),
         rows=kept.rows,
         redelivered=sum(kept.message_ids.values()) - len(kept.message_ids),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
-from collections.abc import Iterable
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from tidemill_contracts.errors import Unavailable
 
@@ -17,15 +20,23 @@ from tidemill.supervisor import Supervisor
 from tidemill.torture.ground import Ground
 
 REDIS = "redis"
+POSTGRES = "postgres"
 PERSISTOR = "persistor"
 SECOND = "second-persistor"
+TRAINER = "trainer"
+SECOND_TRAINER = "second-trainer"
 LEASE_S = 1.0
+RECONCILE_S = 2.0
+PROBE_S_MAX = 2.0
 READY_S_MAX = 45.0
 LOOK_EVERY_S = 0.05
 
 
 class Crew:
-    """A broker and up to two persistors, each under a supervisor of its own, so that no backoff adds up."""
+    """A broker, a database, up to two persistors and trainers.
+
+    Each is under a supervisor of its own, so that no backoff adds up.
+    """
 
     def __init__(self, ground: Ground, logs: ProcessLogs) -> None:
         self._specs = {spec.name: spec for spec in _specs(ground)}
@@ -55,7 +66,8 @@ class Crew:
                 supervisor.stop()
 
     def stop_all(self) -> None:
-        self.stop(*[name for name in (SECOND, PERSISTOR, REDIS) if name in self._running])
+        order = (SECOND_TRAINER, TRAINER, SECOND, PERSISTOR, POSTGRES, REDIS)
+        self.stop(*[name for name in order if name in self._running])
 
     def freeze(self, name: str) -> None:
         self._signal(name, signal.SIGSTOP)
@@ -91,22 +103,54 @@ class Crew:
             os.kill(pid, number)
 
 
-def _specs(ground: Ground) -> list[ProcessSpec]:
+def _specs(ground: Ground) -> Iterator[ProcessSpec]:
     """The platform's own, with small batches and short leases: more can go wrong in the same time."""
     deployment = ground.deployment
+    ports = deployment.ports
+    known = {spec.name: spec for spec in platform_processes(deployment)}
+    yield known[REDIS]
+    if ground.own_postgres:
+        command, port = ground.own_postgres.command, ports.model_server
+        yield ProcessSpec(POSTGRES, command, partial(_listens, port))
+    addresses = {"TIDEMILL_BUS": ground.bus_url, "TIDEMILL_STORE": ground.store_url}
     hasty = {
-        "TIDEMILL_BUS": ground.bus_url,
-        "TIDEMILL_STORE": ground.store_url,
+        **addresses,
         "TIDEMILL_PERSISTOR_BATCH_AGE_S": "0.2",
         "TIDEMILL_PERSISTOR_BATCH_MESSAGES": "40",
         "TIDEMILL_PERSISTOR_LEASE_S": str(LEASE_S),
     }
-    known = {spec.name: spec for spec in platform_processes(deployment)}
-    persistor = replace(known[PERSISTOR], environment={**known[PERSISTOR].environment, **hasty})
-    other = replace(
-        deployment, ports=replace(deployment.ports, persistor_health=deployment.ports.trainer_health)
-    )
-    second = next(spec for spec in platform_processes(other) if spec.name == PERSISTOR)
-    health = {"TIDEMILL_PERSISTOR_HEALTH": f"{HOST}:{other.ports.persistor_health}"}
-    environment = {**persistor.environment, **health}
-    return [known[REDIS], persistor, replace(second, name=SECOND, environment=environment)]
+    learning = {
+        **addresses,
+        "TIDEMILL_DATABASE": ground.database_url,
+        "TIDEMILL_MODELS": str(deployment.models),
+        "TIDEMILL_TRAINER_LEASE_S": str(LEASE_S),
+        "TIDEMILL_TRAINER_RECONCILE_S": str(RECONCILE_S),
+        "PYTHONPATH": str(ground.kinds),
+    }
+    yield from _pair(known[PERSISTOR], hasty, SECOND, "TIDEMILL_PERSISTOR_HEALTH", ports.gateway)
+    yield from _pair(known[TRAINER], learning, SECOND_TRAINER, "TIDEMILL_TRAINER_HEALTH", ports.ingest)
+
+
+def _pair(
+    spec: ProcessSpec, hasty: Mapping[str, str], second: str, health: str, port: int
+) -> Iterator[ProcessSpec]:
+    """The process, and another like it with a name, a folder and a port of its own."""
+    environment = {**spec.environment, **hasty}
+    yield replace(spec, environment=environment)
+    work = {"TIDEMILL_TRAINER_WORK": f"{environment['TIDEMILL_TRAINER_WORK']}-{second}"}
+    own = {**environment, **work, health: f"{HOST}:{port}"}
+    yield ProcessSpec(second, spec.command, partial(_answers, port), own, spec.ready_s_max)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(PROBE_S_MAX)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=PROBE_S_MAX) as answer:
+            return int(answer.status) == 200
+    except OSError:
+        return False

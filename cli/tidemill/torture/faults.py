@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 
 from tidemill_contracts.errors import TidemillError, Unavailable
 from tidemill_contracts.layout import batch_prefix
 from tidemill_contracts.objects import ObjectStore
 from tidemill_contracts.samples import SPLITS
 
-from tidemill.torture.crew import LEASE_S, PERSISTOR, REDIS, SECOND, Crew
-from tidemill.torture.ground import Ground, Need
+from tidemill.torture.crew import LEASE_S, PERSISTOR, REDIS, SECOND
+from tidemill.torture.damage import DAMAGE
 from tidemill.torture.messages import DATASET
-from tidemill.torture.producer import Producer
+from tidemill.torture.rig import Fault, Rig
+from tidemill.torture.trainer_faults import TRAINER_FAULTS
 
 WRITE_WAIT_S_MAX = 3.0
 FILE_BYTES_MAX = 4096
 SECOND_READY_S_MAX = 3.0
-
-
-@dataclass(frozen=True)
-class Rig:
-    """What a fault may touch. folder: a link to the folder with the objects, which can be turned away."""
-
-    crew: Crew
-    producer: Producer
-    dice: Random
-    ground: Ground
-    store: ObjectStore
-    folder: Path
-
-
-@dataclass(frozen=True)
-class Fault:
-    """touches: two faults at once must not touch the same. lasts_s: how long it is kept up.
-
-    needs: what not every ground offers.
-    """
-
-    name: str
-    does: str
-    touches: str
-    inflict: Callable[[Rig], AbstractContextManager[None]]
-    lasts_s: float = 0.3
-    needs: Need = ""
 
 
 @contextmanager
@@ -222,12 +194,9 @@ FAULTS: tuple[Fault, ...] = (
         _duplicates,
         0.1,
     ),
+    *TRAINER_FAULTS,
+    DAMAGE,
 )
-
-
-def may_coincide(one: Fault, other: Fault) -> bool:
-    """Whether the two can be inflicted at once."""
-    return not set(one.touches.split()) & set(other.touches.split())
 
 
 def _count(store: ObjectStore) -> int:

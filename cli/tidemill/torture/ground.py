@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from tidemill_contracts.errors import InvalidInput
+from tidemill_registry import Registry
 
 from tidemill.deployment import Deployment
+from tidemill.torture.postgres import PostgresPlace
 
 STORE_EMULATOR = "STORAGE_EMULATOR_HOST"
 BUS_EMULATOR = "PUBSUB_EMULATOR_HOST"
 FAULTS_PATH = "/_faults"
 ANSWER_S_MAX = 5.0
+LOCK_S_MAX = 0.5
+"""So long the registry waits for SQLite's lock: shorter than the fault that holds it."""
 
 Need = Literal["", "own broker", "own folder", "faulty store"]
 """What a fault needs: a broker to kill, a folder to take away, or a store that fails on demand."""
@@ -24,7 +30,7 @@ Need = Literal["", "own broker", "own folder", "faulty store"]
 
 @dataclass(frozen=True)
 class Ground:
-    """bus, store: addresses; empty: of its own.
+    """bus, store: addresses; empty: of its own. own_postgres: the registry's server; None: SQLite.
 
     Only emulators are taken: what is tortured is filled with samples that mean nothing, and is never emptied.
     """
@@ -33,6 +39,7 @@ class Ground:
     bus: str = ""
     store: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    own_postgres: PostgresPlace | None = None
 
     def __post_init__(self) -> None:
         for url, scheme, variable in (
@@ -51,6 +58,30 @@ class Ground:
     @property
     def store_url(self) -> str:
         return self.store or self.deployment.store_url
+
+    @property
+    def database_url(self) -> str:
+        if self.own_postgres is not None:
+            return self.own_postgres.url
+        return f"sqlite:///{self.sqlite_file}?timeout={LOCK_S_MAX}"
+
+    @property
+    def sqlite_file(self) -> Path:
+        return self.deployment.folder / "registry.sqlite"
+
+    @property
+    def kinds(self) -> Path:
+        """Where the trainer under torture finds its kind of model."""
+        return self.deployment.folder / "kinds"
+
+    @contextmanager
+    def registry(self) -> Iterator[Registry]:
+        """The registry, opened for a while."""
+        registry = Registry.open(self.database_url)
+        try:
+            yield registry
+        finally:
+            registry.close()
 
     def offers(self) -> set[Need]:
         """What faults may need, and have here."""

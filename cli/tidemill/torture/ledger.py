@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Ledger:
-    """Two lists of sample ids and one of poison, each an append-only file that is fsynced at every entry.
+    """Two lists of sample ids, one of poison, one of damage: append-only files, fsynced at every entry.
 
     Ids are written to `attempted` before they are published, to `confirmed` only once the bus has said yes.
     """
@@ -17,7 +17,7 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         self._files = {
             name: (folder / f"{name}.txt").open("a", encoding="ascii")
-            for name in ("attempted", "confirmed", "poison")
+            for name in ("attempted", "confirmed", "poison", "damaged")
         }
 
     def attempt(self, sample_ids: Iterable[str]) -> None:
@@ -29,6 +29,10 @@ class Ledger:
     def confirm_poison(self, poison_ids: Iterable[str]) -> None:
         """The bus has these messages, which nobody may ever keep."""
         self._append("poison", poison_ids)
+
+    def note_damage(self, objects: Iterable[str]) -> None:
+        """These objects are about to be spoilt."""
+        self._append("damaged", objects)
 
     def read(self, name: str) -> set[str]:
         """All of one list, from the disk."""

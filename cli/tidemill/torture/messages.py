@@ -10,6 +10,7 @@ from random import Random
 from tidemill_contracts.bus import Message
 
 DATASET = "torture"
+LABELS = tuple("0123456789")
 POISON_ID = "torture-poison"
 """The attribute by which a poisonous message is known again among the dead letters."""
 TEST_EVERY = 10
@@ -26,10 +27,15 @@ def text_of(sample_id: str) -> str:
     return digest * (1 + int(digest[:2], 16) % 16)
 
 
+def label_of(sample_id: str) -> str:
+    """A label that can be learned: it follows from how the text begins."""
+    return LABELS[int(text_of(sample_id)[0], 16) % len(LABELS)]
+
+
 def message_of(sample_ids: Iterable[str]) -> Message:
     """A message with these samples, which must be of one split."""
     ids = list(sample_ids)
-    samples = [{"id": ident, "label": ident[-1], "text": text_of(ident)} for ident in ids]
+    samples = [{"id": ident, "label": label_of(ident), "text": text_of(ident)} for ident in ids]
     body = {"dataset": DATASET, "split": split_of(ids[0]), "source": "tidemill/torture", "samples": samples}
     return Message(json.dumps(body).encode(), {"content-type": "application/json"})
 

@@ -57,6 +57,10 @@ class Producer:
         """Let some of the latest samples be published again, REPEATS times, packed otherwise than before."""
         self._asked.put(self._repeat)
 
+    def ask_for(self, sample_ids: Sequence[str]) -> None:
+        """Let these be published once more: what held them is spoilt."""
+        self._asked.put(lambda: self._again(sample_ids))
+
     def ask_for_poison(self) -> None:
         """Let one message of every poisonous kind be published."""
         self._asked.put(self._poison)
@@ -67,6 +71,10 @@ class Producer:
             self._dice.shuffle(ids)
             if self._publish(pack(ids, self._dice, samples_max=SAMPLES_PER_MESSAGE_MAX)):
                 self.repeated += len(ids)
+
+    def _again(self, sample_ids: Sequence[str]) -> None:
+        if self._publish(pack(sample_ids, self._dice, samples_max=SAMPLES_PER_MESSAGE_MAX)):
+            self.repeated += len(sample_ids)
 
     def _poison(self) -> None:
         messages = poison(self._poisoned)
@@ -85,8 +93,12 @@ class Producer:
             if self._publish(pack(ids, self._dice, samples_max=SAMPLES_PER_MESSAGE_MAX)):
                 self._ledger.confirm(ids)
                 self._recent.extend(ids)
-            while not self._asked.empty():
-                self._asked.get()()
+            self._answer()
+        self._answer()
+
+    def _answer(self) -> None:
+        while not self._asked.empty():
+            self._asked.get()()
 
     def _publish(self, messages: Sequence[Message]) -> bool:
         """Try until the bus confirms; False when the end came first, and nobody knows what arrived."""

@@ -17,11 +17,13 @@ from tidemill.deployment import Deployment
 from tidemill.process_logs import ProcessLogs
 from tidemill.torture.audit import Audit, audit
 from tidemill.torture.calm import wait_for_backlog, wait_for_objects
-from tidemill.torture.crew import PERSISTOR, REDIS, Crew
-from tidemill.torture.faults import Fault, Rig, may_coincide
+from tidemill.torture.crew import PERSISTOR, POSTGRES, REDIS, TRAINER, Crew
 from tidemill.torture.ground import Ground
+from tidemill.torture.learner import install
 from tidemill.torture.ledger import Ledger
 from tidemill.torture.producer import Producer
+from tidemill.torture.rig import Fault, Rig, may_coincide
+from tidemill.torture.view import View, read_view, wait_for_view
 
 AUDITOR = "torture"
 QUIET_S = 0.4
@@ -41,11 +43,16 @@ class Blow:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a torture showed. calm_s: from the last fault until nothing was left to keep."""
+    """What a torture showed. calm_s: from the last fault until nothing was left to keep.
+
+    read_s: from then until the trainer had read it all.
+    """
 
     audit: Audit
+    view: View
     blows: tuple[Blow, ...]
     calm_s: float
+    read_s: float
     seconds: float
     refusals: int
     repeated: int
@@ -59,7 +66,7 @@ def torture(
     rate_per_s: float,
     tell: Callable[[str], None],
 ) -> Outcome:
-    """Start a persistor, and a broker where none is given, inflict the rounds, and audit.
+    """Start persistor and trainer, and a broker where none is given, inflict the rounds, and audit.
 
     Raises:
         Unavailable: a process did not come back, or the backlog was not done in time.
@@ -72,26 +79,39 @@ def torture(
         stack.callback(logs.close)
         crew = Crew(ground, logs)
         stack.callback(crew.stop_all)
-        if not ground.bus:
-            crew.start(REDIS)
-            crew.wait_ready()
+        crew.start(*([POSTGRES] if ground.own_postgres else []), *([] if ground.bus else [REDIS]))
+        crew.wait_ready()
         bus, store = open_bus(ground.bus_url), open_store(ground.store_url)
         stack.callback(bus.close)
-        crew.start(PERSISTOR)
+        crew.start(PERSISTOR, TRAINER)
         crew.wait_ready()
         batches, dead = _listen(bus)
         ledger = Ledger(deployment.folder / "ledger")
         stack.callback(ledger.close)
         dice, of_producer = Random(seed), Random(~seed)  # noqa: S311  (no secret depends on them)
         with Producer(bus, ledger, of_producer, rate_per_s=rate_per_s) as producer:
-            rig = Rig(crew, producer, dice, ground, store, store_link)
+            rig = Rig(crew, producer, dice, ground, ledger, store, store_link)
             blows = tuple(_inflict(rig, faults, tell) for faults in rounds)
         tell("calm: waiting until everything is kept")
         confirmed = ledger.read("confirmed")
         calm_s = wait_for_objects(store, confirmed) if ground.bus else wait_for_backlog(bus)
         crew.stop(PERSISTOR)
-        found = audit(ledger, store, batches, dead)
-    return Outcome(found, blows, calm_s, time.monotonic() - begun_s, producer.refusals, producer.repeated)
+        with ground.registry() as registry:
+            read_s = wait_for_view(registry, confirmed)
+            crew.stop(TRAINER)
+            found = audit(ledger, store, batches, dead)
+            attempted, damaged = ledger.read("attempted"), ledger.read("damaged")
+            view = read_view(registry, store, confirmed, attempted, damaged)
+    return Outcome(
+        found,
+        view,
+        blows,
+        calm_s=calm_s,
+        read_s=read_s,
+        seconds=time.monotonic() - begun_s,
+        refusals=producer.refusals,
+        repeated=producer.repeated,
+    )
 
 
 def plan(faults: Sequence[Fault], count: int, dice: Random) -> Iterator[tuple[Fault, ...]]:
@@ -109,6 +129,7 @@ def plan(faults: Sequence[Fault], count: int, dice: Random) -> Iterator[tuple[Fa
 def _prepare(deployment: Deployment) -> Path:
     """The folders; the store is a link to one of them, so that it can be taken away in an instant."""
     deployment.make_folders()
+    install(deployment.folder)
     disk = deployment.folder / "store-disk"
     disk.mkdir()
     link = deployment.folder / "store"

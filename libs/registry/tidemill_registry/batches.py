@@ -62,7 +62,13 @@ def mark_indexed(sql: Connection, name: str, *, sha256: str, counts: ObjectCount
 
 
 def quarantine(sql: Connection, name: str, fault: str) -> None:
-    """Use the object no more until a person has looked; its samples join no further round."""
+    """Use the object no more until a person has looked; its samples join no further round from there.
+
+    Objects that hold copies of samples are read once more: a copy of what was spoilt now takes its place.
+    """
     sql.execute(
         update(objects).where(objects.c.name == name).values(fault=plain_text(fault, FAULT_LENGTH_MAX))
     )
+    dataset = select(objects.c.dataset).where(objects.c.name == name).scalar_subquery()
+    copies = (objects.c.dataset == dataset, objects.c.duplicate_count > 0, objects.c.fault.is_(None))
+    sql.execute(update(objects).where(*copies).values(indexed_at=None))

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tidemill_contracts.errors import Corrupt, InvalidInput, Unavailable
 
 BUSY_TIMEOUT_S = 15.0
-"""How long a writer waits for another one; a SQLite address may say otherwise: ``…/registry.db?timeout=2``."""
+"""How long a writer waits for another one. In SQLite's address ``?timeout=2`` says otherwise."""
 CONNECT_TIMEOUT_S = 5
 _WRITES = "tidemill_writes"
 _NO_SUCH_TABLE = "42P01"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from tidemill_registry.doubt_rows import undisputed
 from tidemill_registry.records import Role, SampleCounts, SampleRow
@@ -32,6 +32,47 @@ def known_ids(sql: Connection, dataset: str, ids: Iterable[str]) -> set[str]:
         )
         found.update(sql.scalars(query))
     return found
+
+
+def spoilt_samples(sql: Connection, dataset: str, ids: Iterable[str]) -> dict[str, str]:
+    """Those of the ids whose object is in quarantine, with the digest of the content that they must have."""
+    found: dict[str, str] = {}
+    for chunk in in_chunks(ids):
+        query = (
+            select(samples.c.sample_id, samples.c.digest)
+            .join(objects, objects.c.name == samples.c.object)
+            .where(
+                samples.c.dataset == dataset,
+                samples.c.sample_id.in_(chunk),
+                objects.c.fault.is_not(None),
+            )
+        )
+        found.update((row.sample_id, row.digest) for row in sql.execute(query))
+    return found
+
+
+def ids_in_object(sql: Connection, name: str) -> set[str]:
+    """The samples that the registry finds in this object."""
+    return set(sql.scalars(select(samples.c.sample_id).where(samples.c.object == name)))
+
+
+def move_samples(sql: Connection, dataset: str, rows: Sequence[SampleRow]) -> None:
+    """The samples lie where these rows say from now on; all else about them stays as it was."""
+    if not rows:
+        return
+    place = ("object", "message_position", "sample_position")
+    statement = (
+        update(samples)
+        .where(samples.c.dataset == dataset, samples.c.sample_id == bindparam("which"))
+        .values({name: bindparam(f"new_{name}") for name in place})
+    )
+    moved = [
+        {"which": row.sample_id, **{f"new_{name}": getattr(row, name) for name in place}} for row in rows
+    ]
+    sql.execute(statement, moved)
+    left = select(func.count()).where(samples.c.object == objects.c.name).scalar_subquery()
+    spoilt = (objects.c.dataset == dataset, objects.c.fault.is_not(None))
+    sql.execute(update(objects).where(*spoilt).values(sample_count=left))
 
 
 def roles_of_contents(sql: Connection, dataset: str, digests: Iterable[str]) -> dict[str, Role]:

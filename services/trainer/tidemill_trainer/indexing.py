@@ -14,9 +14,16 @@ from tidemill_contracts.objects import ObjectStore
 from tidemill_contracts.samples import Split
 from tidemill_registry import Registry
 from tidemill_registry.batches import mark_indexed, pending_objects, quarantine
-from tidemill_registry.records import ObjectCounts, RefusedSample, SampleRow, StoredObject
+from tidemill_registry.records import ObjectCounts, RefusedSample, Role, SampleRow, StoredObject
 from tidemill_registry.refused_rows import add_refusals
-from tidemill_registry.sample_rows import add_samples, known_ids, roles_of_contents
+from tidemill_registry.sample_rows import (
+    add_samples,
+    ids_in_object,
+    known_ids,
+    move_samples,
+    roles_of_contents,
+    spoilt_samples,
+)
 
 from tidemill_trainer.contents import FoundSample, read_contents
 from tidemill_trainer.datasets import Dataset
@@ -101,15 +108,30 @@ def _add(
     sketches: Mapping[str, str],
     sides: Sides,
 ) -> ObjectCounts:
-    """Add what is new. The first arrival of an id, and of a content, decides the role for ever."""
+    """Add what is new. The first arrival of an id, and of a content, decides the role for ever.
+
+    A copy of a sample whose object is in quarantine takes its place: the sample is back in the training view.
+    """
     split: Split = "test" if object_.split == "test" else "train"
     arrivals = list(usable)
     known = known_ids(sql, dataset.name, [found.sample_id for found in arrivals])
     twins = roles_of_contents(sql, dataset.name, [found.digest for found in arrivals])
+    spoilt = spoilt_samples(sql, dataset.name, known) if known else {}
+    own = ids_in_object(sql, object_.name) if object_.sha256 is not None else set()  # it is read once more
     rows: list[SampleRow] = []
+    moved: list[SampleRow] = []
+    kept = 0
     leaked: list[RefusedSample] = []
     duplicates = 0
     for found in arrivals:
+        if found.sample_id in own:
+            own.discard(found.sample_id)
+            kept += 1
+            continue
+        if spoilt.get(found.sample_id) == found.digest:
+            del spoilt[found.sample_id]
+            moved.append(_row(object_, found, "train"))
+            continue
         if found.sample_id in known:
             duplicates += 1
             continue
@@ -122,25 +144,29 @@ def _add(
         role = twin or role
         known.add(found.sample_id)
         twins[found.digest] = role
-        rows.append(
-            SampleRow(
-                sample_id=found.sample_id,
-                object=object_.name,
-                message_position=found.message_position,
-                sample_position=found.sample_position,
-                label=found.sample.label,
-                role=role,
-                digest=found.digest,
-            )
-        )
+        rows.append(_row(object_, found, role))
     add_samples(sql, dataset.name, rows, seen_at=now)
+    move_samples(sql, dataset.name, moved)
     add_refusals(sql, dataset.name, leaked)
     disputed = note_claims(sql, dataset.name, object_, arrivals, rows, now)
     new = {row.sample_id: sketches[row.sample_id] for row in rows if row.sample_id in sketches}
     near = note_likenesses(sql, dataset.name, sides, new, is_test=split == "test", now=now)
     if disputed or near:
         log.warning("samples_in_doubt", object=object_.name, label_claims=disputed, near_duplicates=near)
-    return ObjectCounts(sample_count=len(rows), duplicate_count=duplicates, leaked_count=len(leaked))
+    sample_count = len(rows) + len(moved) + kept
+    return ObjectCounts(sample_count=sample_count, duplicate_count=duplicates, leaked_count=len(leaked))
+
+
+def _row(object_: StoredObject, found: FoundSample, role: Role) -> SampleRow:
+    return SampleRow(
+        sample_id=found.sample_id,
+        object=object_.name,
+        message_position=found.message_position,
+        sample_position=found.sample_position,
+        label=found.sample.label,
+        role=role,
+        digest=found.digest,
+    )
 
 
 def _refused(object_: StoredObject, found: FoundSample, reason: str) -> RefusedSample:

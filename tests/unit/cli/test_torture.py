@@ -13,11 +13,14 @@ from tidemill.commands.torture import choose
 from tidemill.deployment import Deployment, Ports
 from tidemill.torture.audit import Audit, audit
 from tidemill.torture.calm import UNSURE_S_MAX, wait_for_objects
-from tidemill.torture.faults import FAULTS, may_coincide
+from tidemill.torture.damage import spoil
+from tidemill.torture.faults import FAULTS
 from tidemill.torture.ground import Ground
 from tidemill.torture.ledger import Ledger
 from tidemill.torture.messages import POISON_ID, message_of, pack, poison, split_of, text_of
+from tidemill.torture.rig import may_coincide
 from tidemill.torture.storm import plan
+from tidemill.torture.view import View, read_view
 from tidemill_contracts.bus import Delivery, Message
 from tidemill_contracts.envelope import to_message
 from tidemill_contracts.errors import InvalidInput
@@ -27,6 +30,11 @@ from tidemill_contracts.memory_bus import MemoryBus
 from tidemill_contracts.memory_objects import MemoryStore
 from tidemill_contracts.stored_batch import StoredMessage, encode_batch
 from tidemill_persistor.admission import admit
+from tidemill_registry import Registry, migrate
+from tidemill_registry.batches import mark_indexed, quarantine, see_objects
+from tidemill_registry.records import ObjectCounts, RoundRecord, SampleRow, StoredObject
+from tidemill_registry.round_rows import change_round, open_round
+from tidemill_registry.sample_rows import add_samples
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 IDS = [f"s{n}" for n in range(1, 8)]
@@ -176,6 +184,24 @@ def test_the_audit_sees_an_altered_sample_and_an_unreadable_object(tmp_path: Pat
     assert (found.altered, found.unreadable) == (1, 1)
 
 
+def test_what_a_fault_damaged_is_no_fault_once_it_is_found_out_and_there_again(scene: Scene) -> None:
+    spoilt = scene.keep(message_of(["s1"]), ident="2")
+    scene.store.put(spoilt, spoil(scene.store.get(spoilt), Random(1)))
+    scene.ledger.note_damage([spoilt])
+
+    found = scene.audit()
+
+    assert found.is_clean
+    assert (found.lost, found.unreadable, found.damaged) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_what_is_spoilt_is_never_as_it_was(seed: int) -> None:
+    data = bytes(range(40))
+
+    assert spoil(data, Random(seed)) != data
+
+
 def test_the_ledger_is_on_disk_before_anything_else_happens(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
 
@@ -248,6 +274,54 @@ def test_only_faults_that_the_ground_allows_are_inflicted(tmp_path: Path) -> Non
     assert not {"kill-redis", "disk-full", "store-errors"} & on_cloud  # no server answers there
     with pytest.raises(InvalidInput, match="kill-redis needs: own broker"):
         choose("kill-redis", cloud.offers())
+
+
+def test_the_training_view_is_held_against_the_ledger(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/registry.db"
+    migrate(url)
+    registry = Registry.open(url)
+    sound, faulty = (StoredObject(f"samples/torture/train/{name}.avro", "torture", "train") for name in "ab")
+    with registry.write() as sql:
+        see_objects(sql, [sound, faulty], now=NOON)
+        rows = [
+            SampleRow(ident, each.name, 0, 0, "1", "train", "0" * 64)
+            for ident, each in (("s1", sound), ("s2", faulty), ("s9", sound))
+        ]
+        add_samples(sql, "torture", rows, seen_at=NOON)
+        for each in (sound, faulty):
+            mark_indexed(sql, each.name, sha256="0" * 64, counts=ObjectCounts(sample_count=1), now=NOON)
+        quarantine(sql, faulty.name, "a bit is turned")
+        for number in (1, 2):
+            open_round(sql, _round(number), "torture", {"train": ["s1"], "rehearsal": [], "validation": []})
+        change_round(sql, "torture-1", status="promoted", closed_at=NOON)
+
+    found = read_view(registry, MemoryStore(), {"s1", "s2", "s3"}, {"s1", "s2", "s3"}, {faulty.name})
+    registry.close()
+
+    assert isinstance(found, View)
+    assert (found.lost, found.unexpected, found.twice, found.torn) == (2, 1, 1, 1)
+    assert found.differences > 0
+    assert (found.quarantined, found.rounds, found.promoted) == (1, 2, 1)
+    assert not found.is_clean
+
+
+def _round(number: int) -> RoundRecord:
+    return RoundRecord(
+        id=f"torture-{number}",
+        model="torture",
+        number=number,
+        kind="new",
+        status="open",
+        phase="reading",
+        epoch=0,
+        epochs_max=1,
+        starts=1,
+        seed=1,
+        opened_at=NOON,
+        train_count=1,
+        rehearsal_count=0,
+        validation_count=0,
+    )
 
 
 def test_calm_comes_when_nothing_is_missing_and_nothing_moves(scene: Scene) -> None:

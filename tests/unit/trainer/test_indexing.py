@@ -11,6 +11,7 @@ from sqlalchemy import select
 from tidemill_contracts.bus import Message
 from tidemill_contracts.errors import Unavailable
 from tidemill_contracts.samples import Sample, sample_id
+from tidemill_registry.batches import quarantine
 from tidemill_registry.records import SampleCounts
 from tidemill_registry.refused_rows import refusals_of
 from tidemill_registry.tables import objects, samples
@@ -109,6 +110,68 @@ def test_a_first_arrival_decides_the_split_of_an_id_for_ever(world: Any, points:
     index(world)
 
     assert world.registry.sample_counts("points") == SampleCounts(test=5)
+
+
+def lie_in(world: Any) -> set[str]:
+    """The objects in which the registry finds samples."""
+    with world.registry.read() as sql:
+        return set(sql.scalars(select(samples.c.object)))
+
+
+def test_a_copy_takes_the_place_of_a_sample_whose_object_is_spoilt(world: Any, points: Points) -> None:
+    first = world.put(points(10))
+    index(world)
+    roles = world.registry.sample_counts("points")
+    with world.registry.write() as sql:
+        quarantine(sql, first, "a bit is turned")
+    world.pass_time(1)
+    second = world.put([*points(10), *points(2, seed=9)])
+
+    index(world)
+
+    assert lie_in(world) == {second}
+    assert counts(world) == [(0, 0, 0, 0), (12, 0, 0, 0)]
+    assert total(world.registry.sample_counts("points")) == total(roles) + 2
+
+
+def test_a_copy_that_came_before_the_damage_was_found_is_read_once_more(world: Any, points: Points) -> None:
+    first = world.put(points(10))
+    index(world)
+    world.pass_time(1)
+    second = world.put([*points(10), *points(3, seed=9)])
+    index(world)
+    before = rows_of(world)
+    with world.registry.write() as sql:
+        quarantine(sql, first, "a bit is turned")
+
+    assert index(world) == 1
+
+    assert lie_in(world) == {second}
+    assert counts(world) == [(0, 0, 0, 0), (13, 0, 0, 0)]
+    assert rows_of(world) == before
+    assert index(world) == 0
+
+
+def test_another_content_under_the_same_id_takes_no_place(world: Any, points: Points) -> None:
+    [sample] = points(1)
+    first = world.put([sample.model_copy(update={"id": "mine"})])
+    index(world)
+    with world.registry.write() as sql:
+        quarantine(sql, first, "a bit is turned")
+    world.pass_time(1)
+    world.put([points(1, seed=9)[0].model_copy(update={"id": "mine"})])
+
+    index(world)
+
+    assert lie_in(world) == {first}
+
+
+def rows_of(world: Any) -> set[tuple[str, str, str]]:
+    """What is decided for ever of every sample: its id, label and role."""
+    with world.registry.read() as sql:
+        return {
+            tuple(row) for row in sql.execute(select(samples.c.sample_id, samples.c.label, samples.c.role))
+        }
 
 
 def test_invalid_messages_and_samples_do_not_block_their_neighbours(world: Any, points: Points) -> None:
