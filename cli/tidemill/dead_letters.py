@@ -11,6 +11,7 @@ from tidemill_contracts.bus import (
     DEAD_MESSAGE_ID,
     DEAD_READER,
     DEAD_REASON,
+    DEAD_SAMPLE,
     DEAD_SUBSCRIPTION,
     DEAD_SUFFIX,
     Bus,
@@ -28,7 +29,7 @@ LEASE_S = 60.0
 ATTEMPTS_MAX = 2**31 - 1
 """As good as none: every look at a letter counts as a delivery, and must never bury it a second time."""
 
-_ADDED = frozenset({DEAD_REASON, DEAD_SUBSCRIPTION, DEAD_MESSAGE_ID, DEAD_ATTEMPTS})
+_ADDED = frozenset({DEAD_REASON, DEAD_SUBSCRIPTION, DEAD_MESSAGE_ID, DEAD_ATTEMPTS, DEAD_SAMPLE})
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class DeadLetter:
 
     id: in the dead-letter topic. original_id: in the topic that it came from.
     attributes: its own, without those that say why it is dead.
+    sample: where its one sample stood in a message that was kept for the others; empty for a whole message.
     """
 
     id: str
@@ -47,6 +49,7 @@ class DeadLetter:
     died_at: datetime
     size_bytes: int
     attributes: Mapping[str, str]
+    sample: str = ""
 
 
 class DeadLetters:
@@ -171,4 +174,5 @@ def _letter(delivery: Delivery) -> DeadLetter:
         died_at=delivery.publish_time,
         size_bytes=len(message.data),
         attributes=original(message).attributes,
+        sample=message.attributes.get(DEAD_SAMPLE, ""),
     )

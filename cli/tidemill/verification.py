@@ -10,11 +10,10 @@ from typing import Any
 
 from sqlalchemy import func, select
 from tidemill_contracts import layout
-from tidemill_contracts.envelope import from_message
 from tidemill_contracts.errors import Corrupt, InvalidInput, NotFound
-from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.identified import identified
 from tidemill_contracts.objects import ObjectStore
+from tidemill_contracts.readable import read_samples
 from tidemill_contracts.stored_batch import StoredMessage, content_digest, decode_batch
 from tidemill_registry.registry import Registry
 from tidemill_registry.sample_rows import get_samples
@@ -131,10 +130,10 @@ class Verifier:
         contents = _Contents(len(data), hashlib.sha256(data).hexdigest(), messages)
         for position, message in enumerate(messages):
             try:
-                event = from_message(message.message, SamplesReceived)
+                read = read_samples(message.message)
             except InvalidInput:
                 continue  # counted in the row as invalid; the persistor lets none through
-            for found in identified(event):
+            for found in identified(read.event, read.positions):
                 contents.places.setdefault(found.sample_id, (position, found.position))
         return contents
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tidemill_contracts.bus import Message
-from tidemill_contracts.envelope import from_message
 from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.identified import IdentifiedSample, identified
+from tidemill_contracts.readable import read_samples
 
 OF_SAMPLES = ("label", "id")
 """Names that mean a sample's own fields; others mean the message: dataset, split, source or an attribute."""
@@ -43,19 +43,21 @@ class Where:
     def cut(self, message: Message) -> tuple[Message | None, int]:
         """The message with only the samples that are wanted, and how many; None if there are none.
 
-        Where all are wanted, it is the message itself. A cut one has ids at every sample and an envelope id
+        Where all are wanted, it is the message itself; a bad sample of it, which is among the dead letters
+        already, is never wanted. A cut one has ids at every sample and an envelope id
         of its own, made of both, so that cutting it again gives the same message.
 
         Raises:
             InvalidInput: the message holds no samples that can be read.
         """
-        event = from_message(message, SamplesReceived)
-        if not self.wanted:
+        read = read_samples(message)
+        event = read.event
+        if not self.wanted and not read.bad:
             return message, len(event.samples)
         if not self._takes_message(message, event):
             return None, 0
-        found = [each for each in identified(event) if self._takes_sample(each)]
-        if len(found) == len(event.samples):
+        found = [each for each in identified(event, read.positions) if self._takes_sample(each)]
+        if len(found) == len(event.samples) and not read.bad:
             return message, len(found)
         return (_cut(message, event, found), len(found)) if found else (None, 0)
 

@@ -148,7 +148,8 @@ def _facts(letter: DeadLetter) -> Iterator[tuple[str, str]]:
         "put aside",
         f"{letter.died_at:%Y-%m-%d %H:%M:%S} UTC by {letter.subscription or 'an unknown reader'}",
     )
-    yield "was", f"message {letter.original_id}, delivered {letter.delivery_attempts or '?'} times"
+    part = f"sample {letter.sample} of " if letter.sample else ""
+    yield "was", f"{part}message {letter.original_id}, delivered {letter.delivery_attempts or '?'} times"
     yield "bytes", f"{letter.size_bytes:,}"
     for name, value in sorted(letter.attributes.items()):
         yield "attribute", f"{name} = {value}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tidemill_contracts.bus import Delivery, Subscription
+from tidemill_contracts.bus import DEAD_SAMPLE, Delivery, Message, Subscription
 from tidemill_contracts.envelope import from_message
 from tidemill_contracts.errors import Corrupt, InvalidInput, NotFound
-from tidemill_contracts.events import BatchStored, SamplesReceived
+from tidemill_contracts.events import BatchStored
 from tidemill_contracts.identified import identified
 from tidemill_contracts.layout import SAMPLES
 from tidemill_contracts.objects import ObjectStore
+from tidemill_contracts.readable import read_samples
 from tidemill_contracts.stored_batch import content_digest, decode_batch
 
 from tidemill.torture.ledger import Ledger
@@ -72,7 +74,7 @@ def audit(ledger: Ledger, store: ObjectStore, batches: Subscription, dead: Subsc
     """The figures of a platform at rest. Announcements and dead letters are taken from the subscriptions."""
     kept = read_kept(store, batches)
     letters = _all(dead)
-    buried = {letter.message.attributes.get(POISON_ID, "") for letter in letters}
+    buried = {_poison_id(letter.message) for letter in letters}
     confirmed, attempted = ledger.read("confirmed"), ledger.read("attempted")
     poison, damaged = ledger.read("poison"), ledger.read("damaged")
     truth = {ident: (split_of(ident), text_of(ident)) for ident in kept.places if ident in attempted}
@@ -81,7 +83,7 @@ def audit(ledger: Ledger, store: ObjectStore, batches: Subscription, dead: Subsc
         unexpected=len(kept.places.keys() - attempted) + len(kept.poison),
         duplicates=sum(len(places) > 1 for places in kept.places.values()),
         altered=sum(truth[ident] not in kept.places[ident] for ident in truth),
-        spilled=sum(POISON_ID not in letter.message.attributes for letter in letters),
+        spilled=sum(not _poison_id(letter.message) for letter in letters),
         unburied=len(poison - buried),
         unreadable=len(set(kept.unreadable) - damaged),
         damaged=len(set(kept.unreadable) & damaged),
@@ -126,11 +128,19 @@ def _add(kept: Kept, store: ObjectStore, name: str) -> None:
         if POISON_ID in message.attributes:
             kept.poison.add(message.attributes[POISON_ID])
             continue
-        event = from_message(message.message, SamplesReceived)
+        read = read_samples(message.message)
         lies_in = name.removeprefix(f"{SAMPLES}{DATASET}/").partition("/")[0]
-        for found in identified(event):
+        for found in identified(read.event, read.positions):
             kept.rows += 1
             kept.places.setdefault(found.sample_id, set()).add((lies_in, found.sample.text or ""))
+
+
+def _poison_id(letter: Message) -> str:
+    """What the letter is known by; empty for a sound message, or a sound sample, that should not be here."""
+    if DEAD_SAMPLE not in letter.attributes:
+        return letter.attributes.get(POISON_ID, "")
+    ident = str(json.loads(letter.data)["samples"][0]["id"])
+    return ident if ident.startswith("p") else ""
 
 
 def _all(subscription: Subscription) -> list[Delivery]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 
 from tidemill_contracts.bus import Message
@@ -38,6 +38,15 @@ def message_of(sample_ids: Iterable[str]) -> Message:
     samples = [{"id": ident, "label": label_of(ident), "text": text_of(ident)} for ident in ids]
     body = {"dataset": DATASET, "split": split_of(ids[0]), "source": "tidemill/torture", "samples": samples}
     return Message(json.dumps(body).encode(), {"content-type": "application/json"})
+
+
+def mixed(sample_ids: Sequence[str], number: int) -> tuple[Message, str]:
+    """A message with these samples, and between them one that nobody can read; its id is a poison id."""
+    sound = message_of(sample_ids)
+    ident = f"p{number}-sample"
+    body = json.loads(sound.data)
+    body["samples"].insert(len(sample_ids) // 2, {"id": ident, "text": "no label", "weight": 1})
+    return Message(json.dumps(body).encode(), sound.attributes), ident
 
 
 def pack(sample_ids: Iterable[str], dice: Random, *, samples_max: int) -> list[Message]:

@@ -15,7 +15,7 @@ from tidemill_contracts.errors import InvalidInput, Unavailable
 from tidemill_contracts.events import SamplesReceived
 
 from tidemill.torture.ledger import Ledger
-from tidemill.torture.messages import POISON_ID, pack, poison
+from tidemill.torture.messages import POISON_ID, mixed, pack, poison, split_of
 
 SAMPLES_PER_MESSAGE_MAX = 20
 SAMPLES_PER_TURN = 100
@@ -62,7 +62,7 @@ class Producer:
         self._asked.put(lambda: self._again(sample_ids))
 
     def ask_for_poison(self) -> None:
-        """Let one message of every poisonous kind be published."""
+        """Let one message of every poisonous kind be published, and one of which a single sample is bad."""
         self._asked.put(self._poison)
 
     def _repeat(self) -> None:
@@ -84,17 +84,27 @@ class Producer:
             with suppress(InvalidInput):  # Pub/Sub takes no text that is not text: then nobody can send it
                 if self._publish([message]):
                     self._ledger.confirm_poison([message.attributes[POISON_ID]])
+        ids = [ident for ident in self._take_ids() if split_of(ident) == "train"]
+        message, ident = mixed(ids, self._poisoned)
+        self._ledger.attempt(ids)
+        if self._publish([message]):
+            self._ledger.confirm(ids)
+            self._ledger.confirm_poison([ident])
 
     def _run(self) -> None:
         while not self._last.wait(self._pause_s):
-            ids = [f"s{self._next + n}" for n in range(SAMPLES_PER_TURN)]
-            self._next += SAMPLES_PER_TURN
+            ids = self._take_ids()
             self._ledger.attempt(ids)
             if self._publish(pack(ids, self._dice, samples_max=SAMPLES_PER_MESSAGE_MAX)):
                 self._ledger.confirm(ids)
                 self._recent.extend(ids)
             self._answer()
         self._answer()
+
+    def _take_ids(self) -> list[str]:
+        """As many new ids as a turn publishes."""
+        first, self._next = self._next, self._next + SAMPLES_PER_TURN
+        return [f"s{number}" for number in range(first, self._next)]
 
     def _answer(self) -> None:
         while not self._asked.empty():

@@ -17,7 +17,8 @@ DEAD_REASON = "dead-reason"
 DEAD_SUBSCRIPTION = "dead-subscription"
 DEAD_MESSAGE_ID = "dead-message-id"
 DEAD_ATTEMPTS = "dead-delivery-attempts"
-"""Attributes that a dead letter carries beside its own."""
+DEAD_SAMPLE = "dead-sample-position"
+"""Attributes that a dead letter carries beside its own; the last one where it is a single sample."""
 
 
 @dataclass(frozen=True)

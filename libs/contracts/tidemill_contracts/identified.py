@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tidemill_contracts.events import SamplesReceived
@@ -20,10 +20,13 @@ class IdentifiedSample:
     content: bytes
 
 
-def identified(event: SamplesReceived) -> Iterator[IdentifiedSample]:
-    """The event's samples in order; one whose image is not Base64 has no id and is left out."""
+def identified(event: SamplesReceived, positions: Sequence[int] | None = None) -> Iterator[IdentifiedSample]:
+    """The event's samples in order; one whose image is not Base64 has no id and is left out.
+
+    positions: where each stands in its message, if others stand between them that cannot be read.
+    """
     occurrences: Counter[bytes] = Counter()
-    for position, sample in enumerate(event.samples):
+    for position, sample in zip(positions or range(len(event.samples)), event.samples, strict=True):
         try:
             content = sample.content()
         except ValueError:

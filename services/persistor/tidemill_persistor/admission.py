@@ -11,6 +11,7 @@ from tidemill_contracts.bus import Delivery
 from tidemill_contracts.envelope import event_time
 from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.glance import look
+from tidemill_contracts.readable import ReadableSamples, read_samples
 
 OVERHEAD_BYTES = 1024
 """What a held message costs in memory beside its text: measured at 0.9 kB for six attributes."""
@@ -31,12 +32,13 @@ class Place(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A delivery in hand. size_bytes: the memory that it takes."""
+    """A delivery in hand. size_bytes: the memory that it takes. parted: where some samples are bad."""
 
     delivery: Delivery
     place: Place
     sample_count: int
     size_bytes: int
+    parted: ReadableSamples | None = None
 
 
 def admit(delivery: Delivery) -> Held:
@@ -49,7 +51,8 @@ def admit(delivery: Delivery) -> Held:
     came to pass when it was published; late ones go where they belong.
 
     Raises:
-        InvalidInput: the message is not SamplesReceived, or has text that no store can hold.
+        InvalidInput: the message is not SamplesReceived, none of its samples can be read, or it has text that
+            no store can hold.
     """
     message = delivery.message
     size_bytes = len(message.data) + len(delivery.message_id) + OVERHEAD_BYTES
@@ -59,9 +62,14 @@ def admit(delivery: Delivery) -> Held:
         told = event_time(message.attributes)
         if told is not None and told - happened <= AHEAD_MAX and told >= EPOCH:
             happened = told
-    seen = look(message)
-    place = _place(seen.dataset, seen.split, int(happened.timestamp() // HOUR_S))
-    return Held(delivery, place, seen.sample_count, size_bytes)
+    found: ReadableSamples | None = None
+    try:
+        dataset, split, sample_count = look(message)
+    except InvalidInput:
+        found = read_samples(message)
+        dataset, split, sample_count = found.event.dataset, found.event.split, len(found.positions)
+    place = _place(dataset, split, int(happened.timestamp() // HOUR_S))
+    return Held(delivery, place, sample_count, size_bytes, found)
 
 
 def _text_bytes(attributes: Mapping[str, str]) -> int:

@@ -10,6 +10,9 @@ SAMPLES = Counter("tidemill_persistor_samples_total", "Samples stored", ["split"
 BATCHES = Counter("tidemill_persistor_batches_total", "Objects written or found written", ["split"])
 BYTES = Counter("tidemill_persistor_stored_bytes_total", "Bytes of objects stored", ["split"])
 DEAD_LETTERS = Counter("tidemill_persistor_dead_letters_total", "Messages put aside for a person")
+DEAD_SAMPLES = Counter(
+    "tidemill_persistor_dead_samples_total", "Samples put aside whose message is kept for the others"
+)
 REDELIVERIES = Counter("tidemill_persistor_redeliveries_total", "Messages delivered more than once")
 OUTAGES = Counter("tidemill_persistor_outages_total", "Times the store or the bus stopped answering")
 HELD_MESSAGES = Gauge("tidemill_persistor_held_messages", "Messages in hand, not yet acknowledged")

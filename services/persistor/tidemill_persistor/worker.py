@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 
 from tidemill_chassis.lifecycle import Stop
 from tidemill_chassis.logs import get_logger
-from tidemill_contracts.bus import Bus, Delivery, Subscription
+from tidemill_contracts.bus import DEAD_SUFFIX, Bus, Delivery, Subscription
+from tidemill_contracts.dead_samples import sample_letters
 from tidemill_contracts.errors import InvalidInput, Unavailable
+from tidemill_contracts.events import BatchStored, SamplesReceived
 from tidemill_contracts.objects import ObjectStore
+from tidemill_contracts.readable import ReadableSamples
 from tidemill_contracts.stored_batch import Codec
 
 from tidemill_persistor import measures
 from tidemill_persistor.admission import admit
 from tidemill_persistor.batching import Batch, Hand
-from tidemill_persistor.handlers import store_batch
+from tidemill_persistor.handlers import SUBSCRIPTION, store_batch
 from tidemill_persistor.intake import Intake
 from tidemill_persistor.leases import LeaseKeeper
 from tidemill_persistor.outage import Outage
+from tidemill_persistor.storing import Inline, Storing
 
 log = get_logger(__name__)
 
@@ -30,7 +35,11 @@ FLUSH_S_MAX = 8.0
 
 
 class Worker:
-    """Moves messages from a subscription into the store. One thread runs it."""
+    """Moves messages from a subscription into the store. One thread runs it.
+
+    executor: stores batches beside it; without one, `turn` does. on_stored: called when such a batch is done,
+        so that a pull that waits may end.
+    """
 
     def __init__(
         self,
@@ -41,6 +50,8 @@ class Worker:
         hand: Hand,
         leases: LeaseKeeper,
         codec: Codec = "deflate",
+        executor: Executor | None = None,
+        on_stored: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         pull_wait_s_max: float = PULL_WAIT_S_MAX,
     ) -> None:
@@ -53,6 +64,7 @@ class Worker:
         self._clock = clock
         self._pull_wait_s_max = pull_wait_s_max
         self._intake = Intake()
+        self._storing = Storing(self._keep, executor or Inline(), on_stored)
         self.outage = Outage(clock)
 
     def run(self, stop: Stop) -> None:
@@ -65,15 +77,20 @@ class Worker:
         self.flush()
 
     def turn(self) -> None:
-        """Store everything due, then pull once.
+        """Begin to store what is due, then pull once.
 
         In this order: while the store is down nothing is pulled, and a batch tried again is the same batch.
 
         Raises:
             Unavailable: the store or the bus did not answer; everything in hand is as it was.
         """
-        while (batch := self._hand.due(self._clock())) is not None:
-            self._settle(batch)
+        self._store_due()
+        if self.outage.reason:  # nothing is pulled until the store has shown that it answers
+            self._storing.wait_for_all()
+            self._settle_stored()
+        if self._hand.room() == (0, 0):
+            self._storing.wait_for_one(self._pull_wait_s_max)
+            return
         wait_s = min(self._pull_wait_s_max, self._hand.due_in_s(self._clock()))
         deliveries = self._subscription.pull(self._intake.messages_max(self._hand.room()), wait_s)
         self.outage.over()
@@ -85,14 +102,16 @@ class Worker:
     def flush(self) -> None:
         """Store what is in hand for at most FLUSH_S_MAX; give the rest back."""
         end_s = self._clock() + FLUSH_S_MAX
+        try:
+            self._storing.wait_for_all(FLUSH_S_MAX)
+            self._settle_stored()
+            while (batches := self._hand.batches()) and self._clock() < end_s:
+                self._begin(batches[0])
+                self._storing.wait_for_all(max(0.0, end_s - self._clock()))
+                self._settle_stored()
+        except Unavailable as error:
+            log.warning("flush_failed", error=error, messages=self._hand.message_count)
         for batch in self._hand.batches():
-            try:
-                if self._clock() < end_s:
-                    self._settle(batch)
-                    continue
-            except Unavailable as error:
-                log.warning("flush_failed", error=error, messages=len(batch.held))
-                end_s = self._clock()
             self._give_back(batch)
 
     def _take(self, delivery: Delivery) -> None:
@@ -103,8 +122,31 @@ class Worker:
         except InvalidInput as error:
             self._put_aside(delivery, error)
             return
+        if held.parted is not None:
+            if not self._put_samples_aside(delivery, held.parted):
+                return
+            held = held._replace(parted=None)
         self._intake.saw(held.size_bytes)
         self._hand.add(held, self._clock())
+
+    def _put_samples_aside(self, delivery: Delivery, found: ReadableSamples) -> bool:
+        """Dead-letter the bad samples of a message; False where that fails: then all of it comes again.
+
+        Before the message is kept, so that with the dead-letter topic down no batch waits for it.
+        """
+        letters = sample_letters(delivery, found, subscription=SUBSCRIPTION)
+        try:
+            self._bus.publish(SamplesReceived.topic + DEAD_SUFFIX, letters)
+        except Unavailable as error:
+            self._leases.release([delivery.ack_id])
+            log.warning("dead_letter_failed", error=error, message_id=delivery.message_id)
+            return False
+        measures.DEAD_SAMPLES.inc(len(letters))
+        first = found.bad[0].reason
+        log.warning(
+            "samples_dead_lettered", message_id=delivery.message_id, samples=len(letters), first=first
+        )
+        return True
 
     def _put_aside(self, delivery: Delivery, reason: InvalidInput) -> None:
         """Dead-letter one message. Where that fails, its lease runs out and it comes again."""
@@ -117,23 +159,44 @@ class Worker:
         measures.DEAD_LETTERS.inc()
         log.warning("dead_lettered", error=reason, message_id=delivery.message_id)
 
-    def _settle(self, batch: Batch) -> None:
+    def _store_due(self) -> None:
+        """Settle what was stored meanwhile, and begin to store what is due."""
+        self._settle_stored()
+        while not self._storing.is_busy() and (batch := self._hand.due(self._clock())) is not None:
+            self._begin(batch)
+            self._settle_stored()
+
+    def _begin(self, batch: Batch) -> None:
+        self._hand.begin(batch)
+        self._storing.start(batch)
+
+    def _keep(self, batch: Batch) -> tuple[BatchStored, float]:
+        """Store, announce and acknowledge one batch; with the seconds that it took. Any thread may."""
         started_s = self._clock()
         stored = store_batch(batch, self._store, self._bus, codec=self._codec)
         self._subscription.acknowledge(batch.ack_ids())
-        self._drop(batch)
-        took_s = self._clock() - started_s
-        age_s = (datetime.now(UTC) - stored.first_publish_time).total_seconds()
-        measures.stored(stored, write_s=took_s, age_s=age_s)
-        log.info(
-            "batch_stored",
-            object=stored.object,
-            messages=stored.message_count,
-            samples=stored.sample_count,
-            size_bytes=stored.size_bytes,
-            write_ms=round(took_s * 1000, 1),
-            age_s=round(age_s, 3),
-        )
+        return stored, self._clock() - started_s
+
+    def _settle_stored(self) -> None:
+        """Let go of what is stored; keep what could not be, as it was.
+
+        Raises:
+            Unavailable: why a batch could not be stored.
+        """
+        failed: Unavailable | None = None
+        for batch, ended in self._storing.ended():
+            try:
+                stored, took_s = ended.result()
+                if batch.renewed:
+                    self._subscription.acknowledge(batch.ack_ids())
+            except Unavailable as error:
+                self._hand.put_back(batch)
+                failed = error
+            else:
+                self._drop(batch)
+                _tell(stored, took_s)
+        if failed is not None:
+            raise failed
 
     def _give_back(self, batch: Batch) -> None:
         try:
@@ -149,3 +212,17 @@ class Worker:
     def _measure(self) -> None:
         measures.HELD_MESSAGES.set(self._hand.message_count)
         measures.HELD_BYTES.set(self._hand.size_bytes)
+
+
+def _tell(stored: BatchStored, took_s: float) -> None:
+    age_s = (datetime.now(UTC) - stored.first_publish_time).total_seconds()
+    measures.stored(stored, write_s=took_s, age_s=age_s)
+    log.info(
+        "batch_stored",
+        object=stored.object,
+        messages=stored.message_count,
+        samples=stored.sample_count,
+        size_bytes=stored.size_bytes,
+        write_ms=round(took_s * 1000, 1),
+        age_s=round(age_s, 3),
+    )

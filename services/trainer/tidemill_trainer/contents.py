@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tidemill_contracts.envelope import from_message
 from tidemill_contracts.errors import Corrupt, InvalidInput
-from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.identified import identified
+from tidemill_contracts.readable import ReadableSamples, read_samples
 from tidemill_contracts.samples import Sample
 from tidemill_contracts.stored_batch import StoredMessage, content_digest, decode_batch
 from tidemill_registry.records import RefusedSample, StoredObject
@@ -52,35 +51,39 @@ def read_contents(object_: StoredObject, data: bytes) -> Contents:
     refused: list[RefusedSample] = []
     for position, message in enumerate(messages):
         try:
-            event = _event(object_, message)
+            read = _read(object_, message)
         except InvalidInput as error:
             refused.append(RefusedSample(object_.name, position, None, None, str(error)))
             continue
-        samples = list(_samples(event, position))
+        samples = list(_samples(read, position))
         found += samples
-        readable = {sample.sample_position for sample in samples}
-        for index in sorted(set(range(len(event.samples))) - readable):
-            ident = event.samples[index].id
-            refused.append(RefusedSample(object_.name, position, index, ident, "the image is not Base64"))
+        usable = {sample.sample_position for sample in samples}
+        for index, sample in zip(read.positions, read.event.samples, strict=True):
+            if index not in usable:
+                said = "the image is not Base64"
+                refused.append(RefusedSample(object_.name, position, index, sample.id, said))
+        refused += [RefusedSample(object_.name, position, bad.position, None, bad.reason) for bad in read.bad]
     return Contents(len(messages), found, refused)
 
 
-def read_event(message: StoredMessage) -> SamplesReceived:
-    """The samples of a stored message; raises InvalidInput if it carries something else."""
-    return from_message(message.message, SamplesReceived)
+def samples_by_position(message: StoredMessage) -> dict[int, Sample]:
+    """The readable samples of a stored message; raises InvalidInput if it carries none."""
+    read = read_samples(message.message)
+    return dict(zip(read.positions, read.event.samples, strict=True))
 
 
-def _event(object_: StoredObject, message: StoredMessage) -> SamplesReceived:
-    """The message's event, if it belongs where it lies: a test sample in a training batch would train."""
-    event = read_event(message)
+def _read(object_: StoredObject, message: StoredMessage) -> ReadableSamples:
+    """What the message holds, if it belongs where it lies: a test sample in a training batch would train."""
+    read = read_samples(message.message)
+    event = read.event
     if (event.dataset, event.split) != (object_.dataset, object_.split):
         said = f"it is of {event.dataset}/{event.split}, but lies in {object_.dataset}/{object_.split}"
         raise InvalidInput(said, field="split")
-    return event
+    return read
 
 
-def _samples(event: SamplesReceived, position: int) -> Iterator[FoundSample]:
+def _samples(read: ReadableSamples, position: int) -> Iterator[FoundSample]:
     """The event's samples with their ids; those whose image is not Base64 are left out."""
-    for each in identified(event):
+    for each in identified(read.event, read.positions):
         digest = hashlib.sha256(each.content).hexdigest()
         yield FoundSample(each.sample_id, each.sample, position, each.position, digest)

@@ -18,7 +18,7 @@ from tidemill_contracts.samples import Sample
 from tidemill_contracts.stored_batch import decode_batch
 from tidemill_registry.records import SampleRow, StoredObject
 
-from tidemill_trainer.contents import read_event
+from tidemill_trainer.contents import samples_by_position
 from tidemill_trainer.datasets import Learner
 from tidemill_trainer.recipes.recipe import Examples
 
@@ -112,7 +112,7 @@ def _from_object(
     messages = {message for message, _ in positions}
     try:
         events = {
-            position: read_event(message).samples
+            position: samples_by_position(message)
             for position, message in enumerate(decode_batch(data, object_.name))
             if position in messages
         }

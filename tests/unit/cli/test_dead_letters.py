@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tidemill.commands.dead import PREVIEW_BYTES_MAX, preview
 from tidemill.dead_letters import DeadLetters
 from tidemill_contracts.bus import Message
+from tidemill_contracts.dead_samples import sample_letters
+from tidemill_contracts.envelope import from_message
 from tidemill_contracts.errors import NotFound
+from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.memory_bus import MemoryBus
+from tidemill_contracts.readable import read_samples
 
 ATTRIBUTES = {"ce-id": "7", "colour": "blue"}
 
@@ -39,6 +45,29 @@ def test_a_look_shows_reason_and_origin_and_takes_nothing_away(bus: MemoryBus) -
     ]
     assert [letter.attributes for letter in first] == [ATTRIBUTES] * 3
     assert second == first
+
+
+def test_a_bad_sample_is_mended_and_sent_again_alone() -> None:
+    bus = MemoryBus()
+    rows = [{"label": "7", "text": "good"}, {"text": "no label"}]
+    body = {"dataset": "digits", "split": "test", "samples": rows}
+    bus.publish("samples", [Message(json.dumps(body).encode(), {"ce-id": "e"})])
+    [delivery] = bus.subscribe("samples", "persistor").pull(1, 0)
+    found = read_samples(delivery.message)
+    bus.publish("samples.dead", sample_letters(delivery, found, subscription="persistor"))
+    letters = open_letters(bus)
+
+    [letter] = letters.list()
+    mended = json.loads(letters.get(letter.id)[1])
+    mended["samples"][0]["label"] = "8"
+    letters.retry([letter.id], json.dumps(mended).encode())
+
+    assert (letter.sample, letter.reason) == ("1", "samples[1].label: Field required")
+    again = bus.published("samples")[-1]
+    event = from_message(again, SamplesReceived)
+    assert (event.dataset, event.split, event.event_id) == ("digits", "test", "e.1")
+    assert [(sample.label, sample.text) for sample in event.samples] == [("8", "no label")]
+    assert letters.list() == []
 
 
 def test_a_hundred_looks_bury_no_letter_a_second_time(bus: MemoryBus) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -63,6 +64,19 @@ def test_a_label_cuts_messages_to_the_samples_that_have_it(kept: Any, make_messa
     assert from_message(cut, SamplesReceived).count == 2
     assert cut.attributes["ce-id"] != whole.attributes["ce-id"]
     assert (stages.unlike_count, stages.sample_count) == (1, 2)
+
+
+def test_a_bad_sample_among_others_is_not_replayed(kept: Any, make_message: MakeMessage) -> None:
+    whole = make_message("7", "1", ident="a")
+    body = json.loads(whole.data)
+    body["samples"].insert(1, {"text": "no label"})
+    body.pop("count", None)
+    kept.keep([Message(json.dumps(body).encode(), whole.attributes)])
+
+    [cut], stages = choose(kept)
+
+    assert ids(cut) == ids(whole)
+    assert stages.sample_count == 2
 
 
 def test_a_message_of_wanted_samples_alone_is_not_changed(kept: Any, make_message: MakeMessage) -> None:

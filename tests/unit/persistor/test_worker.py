@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tidemill_chassis.lifecycle import Stop
-from tidemill_contracts.bus import DEAD_REASON, Backlog, Message
-from tidemill_contracts.envelope import to_message
+from tidemill_contracts.bus import DEAD_REASON, DEAD_SAMPLE, Backlog, Message
+from tidemill_contracts.envelope import from_message, to_message
 from tidemill_contracts.errors import Unavailable
-from tidemill_contracts.events import ModelRefused
+from tidemill_contracts.events import BatchStored, ModelRefused
 from tidemill_persistor.batching import BatchLimits, HandLimits
 
 MakeMessage = Callable[..., Message]
@@ -27,6 +28,56 @@ def test_messages_are_acknowledged_after_they_are_stored_and_announced(
 
     assert len(rig.stored()) == 7
     assert len(rig.bus.published("batches")) == 3
+    assert rig.subscription.backlog() == DONE
+
+
+def mixed_message() -> Message:
+    samples = [
+        {"label": "good", "text": "first"},
+        {"text": "without a label"},
+        {"label": "bad", "text": "last"},
+    ]
+    return Message(json.dumps({"dataset": "reviews", "samples": samples}).encode())
+
+
+def test_a_bad_sample_is_put_aside_alone_and_its_message_is_kept_unchanged(rig: Any) -> None:
+    rig.bus.publish("samples", [mixed_message()])
+
+    rig.settle()
+
+    [kept] = rig.stored()
+    assert kept.data == mixed_message().data
+    [batch] = [from_message(each, BatchStored) for each in rig.bus.published("batches")]
+    assert (batch.message_count, batch.sample_count) == (1, 2)
+    [letter] = rig.bus.published("samples.dead")
+    assert json.loads(letter.data)["samples"] == [{"text": "without a label"}]
+    assert letter.attributes[DEAD_SAMPLE] == "1"
+    assert letter.attributes[DEAD_REASON] == "samples[1].label: Field required"
+    assert rig.subscription.backlog() == DONE
+
+
+def test_with_the_dead_letters_down_a_mixed_message_waits_and_the_others_are_kept(
+    rig: Any, make_message: MakeMessage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, down = rig.bus.publish, [True]
+
+    def publish_or_not(topic: str, messages: Any) -> Any:
+        if down[0] and topic.endswith(".dead"):
+            raise Unavailable("the dead-letter topic does not answer")
+        return publish(topic, messages)
+
+    monkeypatch.setattr(rig.bus, "publish", publish_or_not)
+    rig.bus.publish("samples", [make_message("1"), mixed_message(), make_message("2")])
+    rig.settle()
+    before = (len(rig.stored()), rig.subscription.backlog())
+
+    down[0] = False
+    rig.clock.now_s += 60.0
+    rig.settle()
+
+    assert before == (2, Backlog(waiting=0, leased=1))
+    assert len(rig.stored()) == 3
+    assert len(rig.bus.published("samples.dead")) == 1
     assert rig.subscription.backlog() == DONE
 
 

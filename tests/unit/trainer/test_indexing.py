@@ -14,7 +14,7 @@ from tidemill_contracts.samples import Sample, sample_id
 from tidemill_registry.batches import quarantine
 from tidemill_registry.records import SampleCounts
 from tidemill_registry.refused_rows import refusals_of
-from tidemill_registry.tables import objects, samples
+from tidemill_registry.tables import objects, refused_samples, samples
 from tidemill_trainer.datasets import datasets_of
 from tidemill_trainer.handlers import reconcile
 from tidemill_trainer.indexing import index_pending
@@ -190,6 +190,28 @@ def test_invalid_messages_and_samples_do_not_block_their_neighbours(world: Any, 
     index(world)
 
     assert counts(world) == [(3, 0, 6, 0)]
+
+
+def test_samples_of_another_shape_are_left_out_one_by_one(world: Any, points: Points) -> None:
+    good = [sample.model_dump(exclude_none=True) for sample in points(60)]
+    odd = [{"row": {"x": 0, "y": 0}}, {"label": "left", "row": {"x": 0, "y": 0}, "weight": 3}]
+    body = {"dataset": "points", "samples": [odd[0], *good[:1], odd[1], *good[1:]]}
+    world.put_messages([Message(json.dumps(body).encode())])
+
+    index(world)
+
+    assert counts(world) == [(60, 0, 2, 0)]
+    with world.registry.read() as sql:
+        places = set(sql.scalars(select(samples.c.sample_position)))
+        told = sql.execute(select(refused_samples.c.sample_position, refused_samples.c.reason)).all()
+    assert places == {1, *range(3, 62)}
+    assert sorted(told) == [
+        (0, "samples[0].label: Field required"),
+        (2, "samples[2].weight: Extra inputs are not permitted"),
+    ]
+    world.start().advance()
+    [round_] = world.registry.rounds("points")
+    assert round_.status == "promoted", round_.reason
 
 
 def test_what_is_used_by_nobody_is_told_by_id_with_the_reason(world: Any, points: Points) -> None:
