@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from tidemill_chassis.adapters.files import FileStore
 from tidemill_contracts.bus import Message
-from tidemill_contracts.envelope import from_message
-from tidemill_contracts.events import SamplesReceived
-from tidemill_contracts.identified import identified
+from tidemill_contracts.identified import IdentifiedSample, identified
 from tidemill_contracts.layout import batch_name
+from tidemill_contracts.readable import read_samples
 from tidemill_contracts.stored_batch import StoredMessage, encode_batch
 from tidemill_registry import Registry, migrate
 from tidemill_registry.batches import mark_indexed, see_objects
@@ -72,7 +71,7 @@ class Kept:
         rows = [
             SampleRow(each.sample_id, name, position, each.position, each.sample.label, "train", "0" * 64)
             for position, message in enumerate(messages)
-            for each in identified(from_message(message, SamplesReceived))
+            for each in _identified(message)
         ]
         counts = ObjectCounts(message_count=len(messages), sample_count=len(rows))
         with self.registry.write() as sql:
@@ -92,3 +91,8 @@ def kept(tmp_path: Path) -> Kept:
 def make_message() -> Callable[..., Message]:
     """``make_message(*labels, ident=, **attributes)``"""
     return digits_message
+
+
+def _identified(message: Message) -> list[IdentifiedSample]:
+    read = read_samples(message)
+    return list(identified(read.event, read.positions))
