@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tidemill.commands.board import fetch_logs
+from tidemill.commands.board import fetch_logs, run_board
 from tidemill.main import main
 from tidemill_chassis.adapters.files import FileStore
+from tidemill_chassis.lifecycle import Stop
+from tidemill_contracts.errors import Unavailable
 from tidemill_registry import Registry, migrate
 from tidemill_registry.batches import mark_indexed, see_objects
 from tidemill_registry.decision_rows import list_wishes
@@ -179,3 +181,23 @@ def test_the_logs_of_every_round_are_fetched(tmp_path: Path) -> None:
     assert [each.name for each in (tmp_path / "logs").rglob("*") if each.is_file()] == [
         "events.out.tfevents.1.digits-1-x"
     ]
+
+
+def test_rounds_that_close_while_the_board_is_open_join_it(tmp_path: Path) -> None:
+    store, stop, counts = FileStore(tmp_path / "store"), Stop(), list[int]()
+
+    def refresh() -> None:
+        number = len(counts) + 1
+        store.put(f"rounds/digits/digits-{number}-x/events.out.tfevents.{number}.x", b"curves")
+        counts.append(fetch_logs(store, "digits", tmp_path / "logs"))
+        if number == 3:
+            stop.set()
+
+    run_board([sys.executable, "-c", "import time; time.sleep(60)"], stop, refresh, every_s=0.01)
+
+    assert counts == [1, 2, 3]
+
+
+def test_a_board_that_cannot_start_says_what_to_try() -> None:
+    with pytest.raises(Unavailable, match="choose one by --port"):
+        run_board([sys.executable, "-c", "raise SystemExit(1)"], Stop(), lambda: None, every_s=0.01)

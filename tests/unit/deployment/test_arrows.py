@@ -173,7 +173,7 @@ def test_compose_has_a_network_for_every_arrow_and_keeps_the_database_apart() ->
 
 def test_a_job_that_the_trainer_makes_reaches_nobody() -> None:
     created = KubernetesJobs(Machine("image"), "tidemill", claim="training", mount="/work").create(
-        "job", Path("/work/job")
+        "job", Path("/mnt/job")
     )
     assert created.body is not None
     labels = created.body["spec"]["template"]["metadata"]["labels"]

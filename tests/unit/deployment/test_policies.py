@@ -126,7 +126,7 @@ def test_the_trainers_rights_are_what_its_launcher_asks_for() -> None:
     (role,) = of_kind("gke-cluster", "Role")
     asked = KubernetesJobs(Machine("image"), "tidemill", claim="training", mount="/work")
     made = {"metadata": {"name": "job"}}
-    calls = [asked.create("job", Path("/work/job")), asked.look(made), asked.remove(made)]
+    calls = [asked.create("job", Path("/mnt/job")), asked.look(made), asked.remove(made)]
 
     verbs = {"POST": "create", "GET": "get", "DELETE": "delete"}
     assert role["rules"] == [

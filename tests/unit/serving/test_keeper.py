@@ -20,7 +20,7 @@ class Model:
         self.closed = threading.Event()
 
     def run(self, signature_name, inputs, outputs, *, deadline_s=None):
-        raise NotImplementedError
+        raise AssertionError("nobody asks these models")
 
     def close(self):
         self.closed.set()

@@ -19,8 +19,8 @@ from tidemill_trainer.launchers.clusters import (
 
 RECORDED = Path(__file__).parent / "recorded"
 MACHINE = Machine("registry.example/tidemill/trainer:1", seconds_max=3600)
-FOLDER = Path("/work/jobs/job-1")
-KUBERNETES = KubernetesJobs(MACHINE, "tidemill", claim="trainer-work", mount="/work/jobs")
+FOLDER = Path("/mnt/jobs/job-1")
+KUBERNETES = KubernetesJobs(MACHINE, "tidemill", claim="trainer-work", mount="/mnt/jobs")
 KUBEFLOW = KubeflowTrainJobs(MACHINE, "tidemill", runtime="tidemill")
 VERTEX = VertexCustomJobs(MACHINE, "projects/p/locations/europe-west1", "n2-standard-4")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tidemill_trainer.recipes.table_reading import read_rows
 BATCH = 1024
 
 
-class TableRecipe:
+class TableRecipe(ABC):
     """See `Recipe`. Inputs are a structured array, a field per column. Weights are the arrays of `Knowledge`,
     then those of the network. A kind says what the network's outputs mean."""
 
@@ -39,25 +40,25 @@ class TableRecipe:
         self._categories = of_type(self._columns, "category")
 
     @property
+    @abstractmethod
     def output_count(self) -> int:
         """How many outputs the network has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def targets(self, labels: Sequence[str]) -> Targets:
         """See `Recipe`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, targets: Any, outputs: Any, knowledge: Knowledge) -> Any:
         """float32[batch] of a batch's targets and the network's outputs, in the graph."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score_outputs(self, outputs: npt.NDArray[Any], targets: Targets, knowledge: Knowledge) -> Score:
         """The score of float32[N, outputs]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self, outputs: Any, knowledge: Knowledge) -> dict[str, Any]:
         """What the exported model answers, in the graph; one of them is called `output_name`."""
-        raise NotImplementedError
 
     def faults(self, samples: Sequence[Sample]) -> list[str | None]:
         return [self.fault(sample) for sample in samples]
