@@ -38,6 +38,7 @@ def publish_all(
     resume: Resume | None = None,
     rate_per_s: float | None = None,
     unread: Unread | None = None,
+    refuse: Callable[[str], None] | None = None,
     per_request: int = SAMPLES_PER_REQUEST,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
@@ -47,10 +48,15 @@ def publish_all(
     resume: skip what was confirmed before; forgotten when everything is published.
     rate_per_s: at most so many samples a second.
     unread: is told the id of every confirmed sample, of an earlier try too.
+    refuse: is told of every sample that cannot be one, such as a row without a label; the others go on.
+
+    Raises:
+        InvalidInput: ingest refused, or a sample cannot be one and nobody takes refusals.
+        Unavailable: as the client does.
     """
     done = resume.position() if resume else 0
     begun_s, begun_at = clock(), done
-    remaining = with_ids(samples)
+    remaining = with_ids(samples, refuse) if refuse else with_ids(samples)
     earlier = [sample.id or "" for _, sample in islice(remaining, done)]
     if unread is not None:
         unread.add(earlier)

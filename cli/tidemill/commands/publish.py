@@ -11,6 +11,7 @@ from typing import cast
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tidemill_chassis.adapters import open_store
 from tidemill_contracts.errors import InvalidInput
@@ -30,6 +31,8 @@ from tidemill.sources.raw_sample import RawSample
 from tidemill.sources.text_lines import count_lines, read_lines
 from tidemill.unread import Unread
 
+REFUSED_TOLD_MAX = 10
+"""Of the samples that cannot be one; the others are counted."""
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -80,7 +83,7 @@ def publish(
     """Publish the labelled samples of files into DATASET.
 
     Publishing the same file twice adds nothing: sample ids come from content and source. A publication
-    that was stopped goes on where it was.
+    that was stopped goes on where it was. Of a row without a label the line is told; the others go on.
     """
     console = Console(stderr=True)
     if wait and wait_kept:
@@ -98,22 +101,39 @@ def publish(
         )
     begun_s = time.monotonic()
     warnings: set[str] = set()
+    refused: list[str] = []
+    published = resume.position()
     unread = Unread() if wait or wait_kept else None
     kept = _kept(addresses.store, dataset, resume) if wait_kept else None
     with IngestClient(addresses.ingest) as client, _bar(console) as bar:
         task = bar.add_task(f"publishing to {dataset}", total=total, completed=resume.position())
         for progress in publish_all(
-            client, dataset, islice(chosen.samples, limit), resume=resume, rate_per_s=rate, unread=unread
+            client,
+            dataset,
+            islice(chosen.samples, limit),
+            resume=resume,
+            rate_per_s=rate,
+            unread=unread,
+            refuse=refused.append,
         ):
-            bar.update(task, completed=progress.published)
+            published = progress.published
+            bar.update(task, completed=published)
             for warning in set(progress.warnings) - warnings:
                 console.print(f"[yellow]ingest says:[/] {warning}")
                 warnings.add(warning)
-    console.print(f"{total:,} samples published in {time.monotonic() - begun_s:.1f} s")
+    console.print(f"{published:,} samples published in {time.monotonic() - begun_s:.1f} s")
+    _tell(refused, console)
     if unread is not None and kept is not None:
         wait_until_kept(kept, unread, limit_s=wait_max)
     elif unread is not None:
         wait_until_settled(addresses, dataset, unread, console, limit_s=wait_max)
+
+
+def _tell(refused: list[str], console: Console) -> None:
+    for fault in refused[:REFUSED_TOLD_MAX]:
+        console.print(f"[yellow]not published:[/] {escape(fault)}", soft_wrap=True)
+    if len(refused) > REFUSED_TOLD_MAX:
+        console.print(f"[yellow]not published:[/] {len(refused) - REFUSED_TOLD_MAX:,} more")
 
 
 def _kept(store_url: str, dataset: str, resume: Resume) -> KeptIds:

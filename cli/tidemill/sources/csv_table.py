@@ -52,6 +52,7 @@ def _rows(path: Path, label: str, split: Split, text: str | None) -> Iterator[Ra
                     split=split,
                     text=cells[text] if text else None,
                     row=None if text else row,
+                    where=f"{path}, line {number}",
                 )
         except csv.Error as error:
             raise InvalidInput(f"{path}, line {reader.line_num}: {error}") from error

@@ -125,7 +125,7 @@ def _specs(ground: Ground) -> Iterator[ProcessSpec]:
         "TIDEMILL_MODELS": str(deployment.models),
         "TIDEMILL_TRAINER_LEASE_S": str(LEASE_S),
         "TIDEMILL_TRAINER_RECONCILE_S": str(RECONCILE_S),
-        "PYTHONPATH": str(ground.kinds),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ground.kinds), ground.environ.get("PYTHONPATH")))),
     }
     yield from _pair(known[PERSISTOR], hasty, SECOND, "TIDEMILL_PERSISTOR_HEALTH", ports.gateway)
     yield from _pair(known[TRAINER], learning, SECOND_TRAINER, "TIDEMILL_TRAINER_HEALTH", ports.ingest)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, Response, jsonify, request
+from tidemill.commands.publish import REFUSED_TOLD_MAX
 from tidemill.ingest_client import ATTEMPTS_MAX, IngestClient
+from tidemill.main import main
 from tidemill.publishing import publish_all
 from tidemill.resume import Resume
-from tidemill.sources.raw_sample import RawSample
+from tidemill.sources.raw_sample import RawSample, with_ids
 from tidemill.unread import Unread
 from tidemill_contracts.errors import InvalidInput, Unavailable
 from werkzeug.serving import make_server
@@ -142,3 +146,46 @@ def test_a_broken_resume_file_begins_anew(tmp_path: Path) -> None:
     resume.path.write_text("{")
 
     assert resume.position() == 0
+
+
+@pytest.mark.parametrize("label", ["body_mass_g", "sex"])
+def test_of_a_row_without_a_label_the_line_is_told_and_the_others_are_published(
+    ingest: Ingest,
+    tmp_path: Path,
+    data_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    label: str,
+) -> None:
+    table = data_folder / "tabular" / "penguins.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        without = [number for number, row in enumerate(csv.DictReader(file), start=2) if not row[label]]
+    names = ("GATEWAY", "BUS", "STORE", "DATABASE", "MODELS")
+    for name, value in {**dict.fromkeys(names, "not-needed"), "INGEST": ingest.url}.items():
+        monkeypatch.setenv(f"TIDEMILL_{name}", value)
+    arguments = ["--data", str(tmp_path), "publish", "penguin_mass", "--csv", str(table), "--label", label]
+    monkeypatch.setattr("sys.argv", ["tidemill", *arguments])
+
+    main()
+
+    said = capsys.readouterr().err
+    assert without
+    assert len(ingest.ids()) == 344 - len(without)
+    assert f"{344 - len(without)} samples published" in said
+    assert f"{table}, line {without[0]}: the label is empty" in said
+    assert said.count("not published") == min(len(without), REFUSED_TOLD_MAX + 1)
+
+
+def test_a_label_that_is_filled_in_later_changes_no_id_of_its_neighbours() -> None:
+    same = [RawSample(label, b"x", "csv:t", "train", row={"a": 1}) for label in ("1", "", "2", "9" * 200)]
+    faults: list[str] = []
+
+    ids = [sample.id for _, sample in with_ids(same, faults.append)]
+    filled = [sample.id for _, sample in with_ids(replace(one, label="3") for one in same)]
+
+    assert ids == [filled[0], filled[2]]
+    assert faults[0] == "csv:t: the label is empty, and without one it can teach nothing"
+    assert faults[1].startswith("csv:t: label: ")
+    assert "at most 128" in faults[1]
+    with pytest.raises(InvalidInput, match="the label is empty"):
+        list(with_ids(same))
