@@ -82,14 +82,15 @@ def pubsub_url() -> str:
 
 
 @pytest.fixture
-def open_pubsub(pubsub_emulator: PubsubEmulator, pubsub_url: str) -> Iterator[Callable[[], Bus]]:
-    """``open_pubsub()``: another bus in the test's project, closed after it."""
+def open_pubsub(pubsub_emulator: PubsubEmulator, pubsub_url: str) -> Iterator[Callable[..., Bus]]:
+    """``open_pubsub(streaming=False)``: another bus in the test's project, closed after it."""
     from tidemill_chassis.adapters.pubsub_bus import PubsubBus  # heavy, and most runs do without
 
     opened: list[Bus] = []
 
-    def open_bus() -> Bus:
-        opened.append(PubsubBus.from_url(pubsub_url, pubsub_emulator.environ))
+    def open_bus(*, streaming: bool = False) -> Bus:
+        url = f"{pubsub_url}?pull=streaming" if streaming else pubsub_url
+        opened.append(PubsubBus.from_url(url, pubsub_emulator.environ))
         return opened[-1]
 
     yield open_bus

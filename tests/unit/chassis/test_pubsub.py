@@ -29,7 +29,18 @@ def test_names_hold_project_prefix_topic_and_subscription() -> None:
     assert names.subscription("samples", "persistor").endswith("/subscriptions/prod.samples.persistor")
 
 
-@pytest.mark.parametrize("url", ["pubsub://", "pubsub:///prefix", "pubsub://p/a/b", "pubsub://p?x=1"])
+@pytest.mark.parametrize(
+    ("url", "streaming"),
+    [("pubsub://p", False), ("pubsub://p/prod?pull=unary", False), ("pubsub://p/prod?pull=streaming", True)],
+)
+def test_the_address_says_how_messages_come(url: str, streaming: bool) -> None:
+    assert PubsubNames.from_url(url).streaming is streaming
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["pubsub://", "pubsub:///prefix", "pubsub://p/a/b", "pubsub://p?x=1", "pubsub://p?pull=fast"],
+)
 def test_an_address_without_a_project_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="pubsub://my-project"):
         PubsubNames.from_url(url)

@@ -8,7 +8,7 @@ Set PUBSUB_EMULATOR_HOST to HOST:PORT of an emulator. Without it, Application De
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -72,6 +72,9 @@ def _rpc(method: str, request: Any, response: Any, routed_by: str) -> Rpc:
 
 PUBLISH = _rpc("Publisher/Publish", types.PublishRequest, types.PublishResponse, "topic")
 PULL = _rpc("Subscriber/Pull", types.PullRequest, types.PullResponse, "subscription")
+STREAMING_PULL = _rpc(
+    "Subscriber/StreamingPull", types.StreamingPullRequest, types.StreamingPullResponse, "subscription"
+)
 ACKNOWLEDGE = _rpc("Subscriber/Acknowledge", types.AcknowledgeRequest, Empty, "subscription")
 MODIFY_DEADLINE = _rpc("Subscriber/ModifyAckDeadline", types.ModifyAckDeadlineRequest, Empty, "subscription")
 SEEK = _rpc("Subscriber/Seek", types.SeekRequest, types.SeekResponse, "subscription")
@@ -140,6 +143,18 @@ class PubsubApi:
         """The call as a future; its `result` raises grpc.RpcError."""
         return self._method(rpc).future(request, timeout=timeout_s, metadata=_routing(rpc, request))
 
+    def stream(self, rpc: Rpc, requests: Iterator[Any], *, about: str) -> Any:
+        """Answers as they come, until the call is cancelled; the iterator raises grpc.RpcError.
+
+        about: the name that the first request carries.
+        """
+        made = self._channel.stream_stream(
+            rpc.path,
+            request_serializer=rpc.request.SerializeToString,
+            response_deserializer=rpc.response.FromString,
+        )
+        return made(requests, metadata=_routed(rpc, about))
+
     def _method(self, rpc: Rpc) -> Any:
         if rpc.path not in self._methods:
             self._methods[rpc.path] = self._channel.unary_unary(
@@ -158,6 +173,10 @@ def _routing(rpc: Rpc, request: Any) -> tuple[tuple[str, str]]:
     about = request
     for field in rpc.routed_by.split("."):
         about = getattr(about, field)
+    return _routed(rpc, about)
+
+
+def _routed(rpc: Rpc, about: str) -> tuple[tuple[str, str]]:
     return (("x-goog-request-params", f"{rpc.routed_by}={quote(about, safe='')}"),)
 
 

@@ -16,6 +16,7 @@ from tidemill_contracts.errors import NotFound, Unavailable
 from tidemill_chassis.adapters.pubsub_api import LIST_TOPICS, PUBLISH, PubsubApi
 from tidemill_chassis.adapters.pubsub_messages import portions, wire_message
 from tidemill_chassis.adapters.pubsub_names import PubsubNames
+from tidemill_chassis.adapters.pubsub_pull import OutstandingPull
 from tidemill_chassis.adapters.pubsub_resources import (
     SubscriptionSpec,
     TopicSpec,
@@ -23,7 +24,8 @@ from tidemill_chassis.adapters.pubsub_resources import (
     make_subscription,
     make_topic,
 )
-from tidemill_chassis.adapters.pubsub_subscription import PubsubSubscription
+from tidemill_chassis.adapters.pubsub_stream import StreamingPull
+from tidemill_chassis.adapters.pubsub_subscription import PubsubSubscription, whole_seconds
 
 _REMEDY = "type `tidemill provision`"
 
@@ -40,6 +42,8 @@ class PubsubBus:
     @classmethod
     def from_url(cls, url: str, environ: Mapping[str, str] = os.environ) -> PubsubBus:
         """A bus in the project of ``pubsub://PROJECT`` or ``pubsub://PROJECT/PREFIX``.
+
+        ``?pull=streaming`` behind it: messages come by an open stream instead of being asked for.
 
         Raises:
             SettingsError: the address is wrong, or there are no credentials.
@@ -86,12 +90,18 @@ class PubsubBus:
             ack_deadline_s=ack_deadline_s,
             attempts_max=attempts_max,
         )
+        own_deadline_s = self._ensure(spec)
+        pulling: OutstandingPull | StreamingPull = OutstandingPull(self._api, spec.path)
+        if names.streaming:
+            pulling = StreamingPull(self._api, spec.path, whole_seconds(ack_deadline_s))
+            own_deadline_s = pulling.deadline_s
         made = PubsubSubscription(
             self._api,
             path=spec.path,
             name=subscription,
             dead_topic=names.dead_topic(topic),
-            own_deadline_s=self._ensure(spec),
+            pulling=pulling,
+            own_deadline_s=own_deadline_s,
             ack_deadline_s=ack_deadline_s,
             attempts_max=attempts_max if spec.dead_topic else _NEVER,
             make_anew=lambda: self._make_anew(spec),

@@ -1,4 +1,4 @@
-"""Which Pub/Sub resources a bus uses: ``pubsub://PROJECT`` or ``pubsub://PROJECT/PREFIX``."""
+"""Which Pub/Sub resources a bus uses, and how it pulls: ``pubsub://PROJECT`` or ``pubsub://PROJECT/PREFIX``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tidemill_contracts.errors import InvalidInput
 from tidemill_chassis.settings import SettingsError
 
 PREFIX = "tidemill"
+_PULLS = {"": False, "pull=unary": False, "pull=streaming": True}
 _RESOURCE = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
 
 
@@ -19,20 +20,26 @@ _RESOURCE = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
 class PubsubNames:
     """Full names of topics and subscriptions. prefix: keeps platforms apart that share a project.
 
+    streaming: messages come by an open stream (``?pull=streaming``) instead of being asked for.
+
     Pub/Sub knows a subscription by its name alone, the bus by topic and name: so its name holds both.
     """
 
     project: str
     prefix: str = PREFIX
+    streaming: bool = False
 
     @classmethod
     def from_url(cls, url: str) -> PubsubNames:
-        """Raises SettingsError: the address has no project, or more than a project and a prefix."""
+        """Raises SettingsError: the address has no project, or more than a project, a prefix and `pull`."""
         parts = urlsplit(url)
         prefix = unquote(parts.path).strip("/") or PREFIX
-        if not parts.netloc or "/" in prefix or parts.query:
-            raise SettingsError(f"TIDEMILL_BUS must be such as pubsub://my-project, not {url!r}")
-        return cls(parts.netloc, prefix)
+        if not parts.netloc or "/" in prefix or parts.query not in _PULLS:
+            raise SettingsError(
+                f"TIDEMILL_BUS must be such as pubsub://my-project or pubsub://my-project?pull=streaming, "
+                f"not {url!r}"
+            )
+        return cls(parts.netloc, prefix, _PULLS[parts.query])
 
     def topic(self, topic: str) -> str:
         """Raises InvalidInput: Pub/Sub takes no such name."""

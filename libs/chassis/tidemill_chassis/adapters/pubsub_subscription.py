@@ -5,17 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from tidemill_contracts.bus import Backlog, Delivery
 from tidemill_contracts.errors import NotFound, TidemillError, Unavailable
 
 from tidemill_chassis.adapters.pubsub_api import ACKNOWLEDGE, MODIFY_DEADLINE, PUBLISH, PubsubApi, Rpc
 from tidemill_chassis.adapters.pubsub_messages import dead_letter, delivery_of, id_portions, wire_message
-from tidemill_chassis.adapters.pubsub_pull import OutstandingPull
 
 LEASE_S_MAX = 600
 """Pub/Sub grants no longer lease at a time."""
+
+
+class Pulling(Protocol):
+    """How messages come: `OutstandingPull` or `StreamingPull`."""
+
+    def take(self, messages_max: int, wait_s: float) -> tuple[list[Any], float]: ...
+
+    def close(self) -> list[Any]: ...
 
 
 class PubsubSubscription:
@@ -32,6 +39,7 @@ class PubsubSubscription:
         path: str,
         name: str,
         dead_topic: str,
+        pulling: Pulling,
         own_deadline_s: int,
         ack_deadline_s: float,
         attempts_max: int,
@@ -45,7 +53,7 @@ class PubsubSubscription:
         self._own_deadline_s = own_deadline_s
         self._attempts_max = attempts_max
         self._make_anew = make_anew
-        self._pulling = OutstandingPull(api, path)
+        self._pulling = pulling
 
     def pull(self, messages_max: int, wait_s: float) -> list[Delivery]:
         try:
