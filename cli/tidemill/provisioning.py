@@ -10,10 +10,12 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from tidemill_chassis.settings import SettingsError
+from tidemill_contracts.announced_files import SUBSCRIPTION as FILES_READER
+from tidemill_contracts.announced_files import TOPIC as FILES
 from tidemill_contracts.bus import DEAD_READER, DEAD_SUFFIX
 from tidemill_contracts.errors import NotFound
 from tidemill_contracts.events import EVENTS
-from tidemill_contracts.layout import INBOX_DONE, SCHEMAS
+from tidemill_contracts.layout import INBOX, INBOX_DONE, SCHEMAS
 from tidemill_contracts.objects import ObjectStore
 from tidemill_contracts.topics import Topic
 
@@ -70,6 +72,8 @@ def cloud_steps(bus: str, store: str, topics: Mapping[str, Topic], *, location: 
         yield from pubsub_steps(bus, topics)
     if store.startswith("gs:"):
         yield from bucket_steps(store, location)
+    if bus.startswith("pubsub:") and store.startswith("gs:"):
+        yield announcement_step(bus, store)
 
 
 def database_step(url: str) -> Step:
@@ -99,13 +103,14 @@ def pubsub_steps(
 
     names, api = PubsubNames.from_url(url), PubsubApi.connect(environ)
     try:
-        for topic, known in topics.items():
+        consumers = {topic: tuple(known.consumers) for topic, known in topics.items()}
+        consumers[FILES] = (FILES_READER,)
+        for topic, readers in consumers.items():
             yield _topic_step(api, names.topic(topic))
-            if known.consumers:
+            if readers:
                 yield _topic_step(api, names.topic(topic + DEAD_SUFFIX))
-            if known.consumers:
                 yield _subscription_step(api, _dead_reader(names, topic, emulator=api.emulator))
-            for consumer in known.consumers:
+            for consumer in readers:
                 spec = SubscriptionSpec(
                     path=names.subscription(topic, consumer),
                     topic=names.topic(topic),
@@ -163,6 +168,18 @@ def _dead_reader(names: PubsubNames, topic: str, *, emulator: bool) -> Subscript
         attempts_max=ATTEMPTS_MAX,
         retention_s=EMULATOR_RETENTION_S if emulator else DEAD_RETENTION_S,
     )
+
+
+def announcement_step(bus: str, store: str, environ: Mapping[str, str] = os.environ) -> Step:
+    """The bucket tells the topic `files` what is dropped into the inbox; raises as `cloud_steps`."""
+    from tidemill_chassis.adapters.gcs_objects import CloudStore
+    from tidemill_chassis.adapters.pubsub_names import PubsubNames
+
+    bucket, topic = CloudStore.from_url(store, environ, make=False), PubsubNames.from_url(bus).topic(FILES)
+    what = f"notification of {store} about {INBOX} to {topic}"
+    if bucket.has_bucket() and bucket.announces(topic, INBOX):
+        return Step(what, "keep", None)
+    return Step(what, "make", partial(bucket.announce, topic, INBOX))
 
 
 def bucket_steps(url: str, location: str, environ: Mapping[str, str] = os.environ) -> Iterator[Step]:

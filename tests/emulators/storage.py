@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,8 +23,9 @@ ROOT = Path(__file__).parents[2]
 class StorageProcess:
     """Our server in a folder; kill it and start it again on the same port and folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._environ = environ or {}
         self._port = free_port()
         self.host = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,7 +38,8 @@ class StorageProcess:
     def start(self) -> None:
         program = [sys.executable, "-m", "tests.emulators.storage_server"]
         options = ["--folder", str(self._folder), "--port", str(self._port)]
-        self._process = subprocess.Popen([*program, *options], cwd=ROOT)
+        environ = {**os.environ, **self._environ}
+        self._process = subprocess.Popen([*program, *options], cwd=ROOT, env=environ)
         wait_until(lambda: listens(self._port))
 
     def kill(self) -> None:
@@ -77,6 +79,15 @@ def storage_server(_shared_storage: StorageProcess) -> Iterator[StorageProcess]:
 def own_storage_server(tmp_path: Path) -> Iterator[StorageProcess]:
     """A server of the test's own, to kill and start."""
     server = StorageProcess(tmp_path / "storage")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def announcing_storage_server(tmp_path: Path, pubsub_emulator: Any) -> Iterator[StorageProcess]:
+    """A server of the test's own, whose notifications go to Pub/Sub's emulator."""
+    server = StorageProcess(tmp_path / "storage", pubsub_emulator.environ)
     server.start()
     yield server
     server.kill()

@@ -4,7 +4,8 @@
     export STORAGE_EMULATOR_HOST=http://127.0.0.1:9000
 
 Buckets; uploads in one piece, multipart and resumable; reads with ranges; lists with prefix, delimiter and
-pages; generations and their preconditions (412); CRC32C and MD5. ``PUT /_faults`` sets faults,
+pages; generations and their preconditions (412); CRC32C and MD5; notifications of finished uploads, published
+on the emulator that PUBSUB_EMULATOR_HOST names. ``PUT /_faults`` sets faults,
 ``GET /_faults`` tells how often each struck.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.emulators.storage_faults import Fault, Faults
+from tests.emulators.storage_notifications import Notifications
 from tests.emulators.storage_objects import ObjectFiles, Preconditions, Refused, Stored
 from tests.emulators.storage_uploads import Session, Sessions, split_multipart
 
@@ -33,11 +36,12 @@ class StorageServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], folder: Path) -> None:
+    def __init__(self, address: tuple[str, int], folder: Path, pubsub: str = "") -> None:
         super().__init__(address, Handler)
         self.files = ObjectFiles(folder)
         self.sessions = Sessions()
         self.faults = Faults()
+        self.notifications = Notifications(pubsub)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -122,6 +126,16 @@ def test_permissions(handler: Handler, bucket: str) -> None:
     handler.server.files.bucket(bucket)
     asked = [value for name, value in parse_qsl(urlsplit(handler.path).query) if name == "permissions"]
     handler.answer_json({"permissions": asked})
+
+
+def add_notification(handler: Handler, bucket: str) -> None:
+    handler.server.files.bucket(bucket)
+    handler.answer_json(handler.server.notifications.add(bucket, json.loads(handler.body)))
+
+
+def list_notifications(handler: Handler, bucket: str) -> None:
+    handler.server.files.bucket(bucket)
+    handler.answer_json({"kind": "storage#notifications", "items": handler.server.notifications.of(bucket)})
 
 
 def list_objects(handler: Handler, bucket: str) -> None:
@@ -218,9 +232,11 @@ def upload_piece(handler: Handler, _bucket: str) -> None:
 def keep(
     handler: Handler, bucket: str, described: dict[str, Any], query: dict[str, str], data: bytes
 ) -> None:
+    name = query.get("name") or described["name"]
+    before = handler.server.files.bucket(bucket).get(name)
     stored = handler.server.files.put(
         bucket,
-        query.get("name") or described["name"],
+        name,
         data,
         conditions=Preconditions.from_query(query),
         content_type=described.get("contentType", "application/octet-stream"),
@@ -228,6 +244,7 @@ def keep(
         crc32c=described.get("crc32c", ""),
         md5=described.get("md5Hash", ""),
     )
+    handler.server.notifications.finalized(resource(stored), before.generation if before else 0)
     handler.answer_json(resource(stored))
 
 
@@ -264,6 +281,8 @@ ROUTES: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
     ("GET", _BUCKET, "", get_bucket),
     ("PATCH", _BUCKET, "", set_bucket),
     ("GET", f"{_BUCKET}/iam/testPermissions", "stat", test_permissions),
+    ("POST", f"{_BUCKET}/notificationConfigs", "", add_notification),
+    ("GET", f"{_BUCKET}/notificationConfigs", "", list_notifications),
     ("GET", f"{_BUCKET}/o", "list", list_objects),
     ("GET", _OBJECT, "get", get_object),
     ("DELETE", _OBJECT, "delete", delete_object),
@@ -282,7 +301,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bucket", help="make it if it is missing")
     options = parser.parse_args()
-    server = StorageServer((options.host, options.port), options.folder)
+    pubsub = os.environ.get("PUBSUB_EMULATOR_HOST", "")
+    server = StorageServer((options.host, options.port), options.folder, pubsub)
     if options.bucket:
         try:
             server.files.create_bucket(options.bucket)

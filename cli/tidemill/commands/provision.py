@@ -14,7 +14,9 @@ DONE = {"make": "made", "change": "changed"}
 MARKS = {"make": "+", "change": "~", "keep": "=", "refuse": "!"}
 SERVICE_ACCOUNT_NOTE = """
 Pub/Sub's own dead-lettering acts as service-PROJECT_NUMBER@gcp-sa-pubsub.iam.gserviceaccount.com:
-grant it roles/pubsub.publisher on the .dead topics and roles/pubsub.subscriber on the subscriptions."""
+grant it roles/pubsub.publisher on the .dead topics and roles/pubsub.subscriber on the subscriptions.
+Cloud Storage announces files as service-PROJECT_NUMBER@gs-project-accounts.iam.gserviceaccount.com:
+grant it roles/pubsub.publisher on the topic files before the notification is made."""
 
 
 @click.command(

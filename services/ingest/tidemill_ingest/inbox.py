@@ -41,9 +41,10 @@ class Inbox:
     """Watches by looking: works on every store.
 
     A file is taken once its size and generation stayed the same for `settle_s`, so that half-copied files
-    are left alone. It is published first and moved to `inbox-done/` after; killed in between, it is published
-    again under the same sample id. A refused one goes to `inbox-refused/`, beside a text that says why. Names
-    with a part that begins with a dot are not looked at.
+    are left alone; one that the store announces is whole, and is taken at once. It is published first and
+    moved to `inbox-done/` after; killed in between, it is published again under the same sample id. A refused
+    one goes to `inbox-refused/`, beside a text that says why. Names with a part that begins with a dot are
+    not looked at.
     """
 
     def __init__(
@@ -69,8 +70,25 @@ class Inbox:
         Raises:
             Unavailable: the store or the bus did not answer; what was not moved is taken at the next poll.
         """
+        return self._take_in(self._settled())
+
+    def take_announced(self, info: ObjectInfo) -> int:
+        """Take in a file of which is known that it is whole; say how many files were published.
+
+        It is left alone if the name holds another generation by now, or nothing. Raises as `poll` does.
+        """
+        if not _is_visible(info.name):
+            return 0
+        try:
+            if self._store.stat(info.name) != info:
+                return 0
+        except NotFound:
+            return 0
+        return self._take_in([info])
+
+    def _take_in(self, infos: list[ObjectInfo]) -> int:
         published = 0
-        for portion in _portions(self._settled()):
+        for portion in _portions(infos):
             taken = [settled for info in portion if (settled := self._take(info)) is not None]
             for origin in dict.fromkeys(settled.origin for settled in taken):
                 of_origin = [settled for settled in taken if settled.origin == origin]

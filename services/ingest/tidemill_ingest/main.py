@@ -6,14 +6,18 @@ import os
 import sys
 import threading
 import time
+from functools import partial
+from urllib.parse import urlsplit
 
 from flask import Flask
 from tidemill_chassis import gunicorn_server, logs
 from tidemill_chassis.adapters import open_bus, open_store
 from tidemill_chassis.lifecycle import Stop
+from tidemill_contracts.bus import Bus
 from tidemill_contracts.errors import TidemillError
 from tidemill_contracts.model_spec import load_specs
 
+from tidemill_ingest.announcements import listen
 from tidemill_ingest.app import create_app, make_intake
 from tidemill_ingest.handlers import Intake
 from tidemill_ingest.inbox import Inbox
@@ -44,12 +48,14 @@ def make_app(settings: Settings) -> Flask:
     bus = open_bus(settings.bus)
     intake = make_intake(settings, bus)
     if settings.inbox is not None:
-        start_watching(settings, settings.inbox, intake)
+        start_watching(settings, settings.inbox, intake, bus)
     logs.get_logger(__name__).info("started", bind=str(settings.bind))
     return create_app(settings, bus, intake)
 
 
-def start_watching(settings: Settings, inbox: InboxSettings, intake: Intake) -> None:
+def start_watching(settings: Settings, inbox: InboxSettings, intake: Intake, bus: Bus) -> None:
+    """Start the threads that look into the inbox and hear of files, as the settings say."""
+
     def open_inbox() -> Inbox:
         return Inbox(
             open_store(inbox.store),
@@ -59,14 +65,13 @@ def start_watching(settings: Settings, inbox: InboxSettings, intake: Intake) -> 
             clock=time.monotonic,
         )
 
-    # A daemon: it dies with the process, which at any moment loses nothing (see Inbox).
-    threading.Thread(
-        target=watch,
-        args=(open_inbox,),
-        kwargs={"poll_s": inbox.poll_s, "stop": Stop()},
-        name="inbox",
-        daemon=True,
-    ).start()
+    # Daemons: they die with the process, which at any moment loses nothing (see Inbox).
+    if inbox.poll_s:
+        look = partial(watch, open_inbox, poll_s=inbox.poll_s, stop=Stop())
+        threading.Thread(target=look, name="inbox", daemon=True).start()
+    if inbox.announced:
+        hear = partial(listen, bus, open_inbox, urlsplit(inbox.store).netloc, Stop())
+        threading.Thread(target=hear, name="announcements", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidemill_chassis.settings import Address, Environment
+from tidemill_chassis.settings import Address, Environment, SettingsError
 from tidemill_contracts.events import SAMPLES_PER_MESSAGE_MAX
 
 from tidemill_ingest.images import PIXELS_MAX
@@ -17,11 +17,16 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class InboxSettings:
-    """How the store's inbox is watched. settle_s: a file must stand unchanged so long before it is taken."""
+    """How the store's inbox is watched.
+
+    poll_s: between two looks; 0 for none. settle_s: a file must stand unchanged so long before it is taken.
+    announced: Cloud Storage tells of files on the topic `files`.
+    """
 
     store: str
     poll_s: float
     settle_s: float
+    announced: bool
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,20 @@ class Settings:
 
 def _inbox(env: Environment) -> InboxSettings | None:
     poll_s = env.seconds("TIDEMILL_INGEST_INBOX_POLL_S", 1.0)
-    if poll_s == 0:
+    announced = env.flag("TIDEMILL_INGEST_INBOX_ANNOUNCED", False)
+    if poll_s == 0 and not announced:
         return None
+    store = env.text("TIDEMILL_STORE", example="file:///var/lib/tidemill/store")
+    if announced and not store.startswith("gs:"):
+        name = "TIDEMILL_INGEST_INBOX_ANNOUNCED"
+        raise SettingsError(
+            f"{name} is for files in Cloud Storage, which announces them: TIDEMILL_STORE is {store!r}; "
+            f"leave {name} out and set TIDEMILL_INGEST_INBOX_POLL_S=1",
+            field=name,
+        )
     return InboxSettings(
-        store=env.text("TIDEMILL_STORE", example="file:///var/lib/tidemill/store"),
+        store=store,
         poll_s=poll_s,
         settle_s=env.seconds("TIDEMILL_INGEST_INBOX_SETTLE_S", 2.0),
+        announced=announced,
     )

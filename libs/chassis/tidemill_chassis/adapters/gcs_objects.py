@@ -36,6 +36,7 @@ READ_ATTEMPTS_MAX = 3
 RACE_ATTEMPTS_MAX = 10
 WRITE_MARK = "tidemill-write"
 """Metadata that names one write, so that its own repetition is not taken for somebody else's."""
+FINALIZED, PAYLOAD_FORMAT = "OBJECT_FINALIZE", "JSON_API_V1"
 PERMISSIONS = ("storage.objects.create", "storage.objects.get", "storage.objects.list")
 
 T = TypeVar("T")
@@ -103,6 +104,35 @@ class CloudStore:
             self._bucket.reload(**_CALL)
             self._bucket.lifecycle_rules = [*self._bucket.lifecycle_rules, *rules]
             self._bucket.patch(if_metageneration_match=self._bucket.metageneration, **_CALL)
+
+    def announces(self, topic: str, prefix: str) -> bool:
+        """Whether the bucket tells the topic, by its full name, of every whole file below the prefix."""
+        with translated(self._bucket.name):
+            known = list(self._bucket.list_notifications(**_CALL))
+        return any(
+            one.topic_name == topic.rpartition("/")[2]
+            and one.topic_project == topic.split("/")[1]
+            and (one.blob_name_prefix or "") == prefix
+            and one.payload_format == PAYLOAD_FORMAT
+            and (one.event_types is None or FINALIZED in one.event_types)
+            for one in known
+        )
+
+    def announce(self, topic: str, prefix: str) -> None:
+        """Let the bucket tell the topic of every file that is whole below the prefix from now on.
+
+        Raises:
+            Unavailable: Cloud Storage's own account may not publish there, or nobody answers.
+        """
+        made = self._bucket.notification(
+            topic_name=topic.rpartition("/")[2],
+            topic_project=topic.split("/")[1],
+            event_types=[FINALIZED],
+            blob_name_prefix=prefix,
+            payload_format=PAYLOAD_FORMAT,
+        )
+        with translated(self._bucket.name):
+            made.create(**_CALL)
 
     def put(self, name: str, data: bytes, *, if_generation: int | None = None) -> ObjectInfo:
         check_name(name)
