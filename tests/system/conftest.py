@@ -41,9 +41,10 @@ def free_port_base() -> int:
 
 
 class Platform:
-    """`make up` on a folder. Start and stop it as often as wanted."""
+    """`make up` on a folder. Start and stop it as often as wanted. options: further ones of `tidemill up`."""
 
-    def __init__(self, folder: Path, models: Path) -> None:
+    def __init__(self, folder: Path, models: Path, options: str = "") -> None:
+        self.options = options
         self.deployment = Deployment(folder, models, Ports.from_base(free_port_base()))
         self.lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -53,7 +54,8 @@ class Platform:
         return find_addresses(self.deployment.folder, {})
 
     def start(self) -> None:
-        options = f"--port-base {self.deployment.ports.gateway} --models {self.deployment.models}"
+        ports, models = self.deployment.ports, self.deployment.models
+        options = f"--port-base {ports.gateway} --models {models} {self.options}"
         self._process = subprocess.Popen(
             ["make", "--no-print-directory", "up", f"DATA={self.deployment.folder}", f"UP_OPTIONS={options}"],
             cwd=ROOT,
