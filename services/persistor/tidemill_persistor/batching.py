@@ -28,12 +28,17 @@ class HandLimits:
 
 @dataclass(eq=False)
 class Batch:
-    """Messages of one place, waiting to be stored together. opened_at_s: when the first one came."""
+    """Messages of one place, waiting to be stored together.
+
+    opened_at_s: when the first one came.
+    renewed: a message came again meanwhile, so that what was acknowledged of it may be an older delivery.
+    """
 
     place: Place
     opened_at_s: float
     held: dict[str, Held] = field(default_factory=dict)
     size_bytes: int = 0
+    renewed: bool = False
 
     def is_full(self, limits: BatchLimits) -> bool:
         return len(self.held) >= limits.messages_max or self.size_bytes >= limits.size_bytes_max
@@ -63,6 +68,7 @@ class Hand:
         self._limits = hand
         self._open: dict[Place, Batch] = {}
         self._full: list[Batch] = []
+        self._begun: list[Batch] = []
         self._where: dict[str, Batch] = {}
         self.size_bytes = 0
 
@@ -71,14 +77,16 @@ class Hand:
         return len(self._where)
 
     def batches(self) -> list[Batch]:
-        """Those that are full first, then by age."""
+        """Those that nobody stores yet: those that are full first, then by age."""
         return self._full + sorted(self._open.values(), key=_age)
 
     def add(self, held: Held, now_s: float) -> None:
         """Take the message in. One that is in hand already only renews its delivery."""
         ident = held.delivery.message_id
         if ident in self._where:
-            self._where[ident].held[ident] = held
+            again = self._where[ident]
+            again.held[ident] = held
+            again.renewed = True
             return
         batch = self._open.get(held.place)
         if batch is not None and not batch.takes(held, self._batch):
@@ -96,14 +104,15 @@ class Hand:
     def due(self, now_s: float) -> Batch | None:
         """The batch to store now: a full one, else the oldest that waited enough, else none.
 
-        A hand that can take no more gives its largest batch: waiting would only stop the pulling.
+        A hand that can take no more gives its largest batch: waiting would only stop the pulling. While
+        another is being stored, that one makes room.
         """
         if self._full:
             return self._full[0]
         oldest = min(self._open.values(), key=_age, default=None)
         if oldest is None or now_s - oldest.opened_at_s >= self._batch.age_s_max:
             return oldest
-        if self.room() == (0, 0):
+        if self.room() == (0, 0) and not self._begun:
             return max(self._open.values(), key=lambda batch: batch.size_bytes)
         return None
 
@@ -118,15 +127,32 @@ class Hand:
         size_bytes = self._limits.size_bytes_max - self.size_bytes
         return (messages, size_bytes) if messages > 0 and size_bytes > 0 else (0, 0)
 
+    def begin(self, batch: Batch) -> None:
+        """The batch is being stored: it grows no more and is not due, but stays in hand."""
+        self._take_out(batch)
+        self._begun.append(batch)
+
+    def put_back(self, batch: Batch) -> None:
+        """The batch that was begun could not be stored: it is due, before all others, as it is."""
+        self._begun.remove(batch)
+        self._full.insert(0, batch)
+
     def remove(self, batch: Batch) -> None:
         """The batch is settled."""
+        if batch in self._begun:
+            self._begun.remove(batch)
+        else:
+            self._take_out(batch)
+        where = self._where
+        for ident in batch.held:
+            del where[ident]
+        self.size_bytes -= batch.size_bytes
+
+    def _take_out(self, batch: Batch) -> None:
         if batch in self._full:
             self._full.remove(batch)
         else:
             del self._open[batch.place]
-        for ident in batch.held:
-            del self._where[ident]
-        self.size_bytes -= batch.size_bytes
 
 
 def _age(batch: Batch) -> float:

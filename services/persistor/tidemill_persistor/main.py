@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from tidemill_chassis import logs, retry
 from tidemill_chassis.adapters import open_bus, open_store, open_token_verifier
@@ -19,11 +21,13 @@ from tidemill_contracts.errors import TidemillError, Unavailable
 from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.objects import ObjectStore
 
+from tidemill_persistor.ahead import PullAhead
 from tidemill_persistor.batching import Hand
 from tidemill_persistor.handlers import SUBSCRIPTION
 from tidemill_persistor.leases import LeaseKeeper
 from tidemill_persistor.outage import Outage
 from tidemill_persistor.settings import Settings
+from tidemill_persistor.storing import AT_ONCE
 from tidemill_persistor.worker import Worker
 
 ATTEMPTS_MAX = 100
@@ -31,6 +35,9 @@ ATTEMPTS_MAX = 100
 COLLECT_EVERY = 500_000
 """Objects made between two searches for cycles. What is in hand is much and has none: searching it as often
 as Python does unasked, every 700, cost 2.5 µs a sample in messages of one."""
+SWITCH_S = 0.001
+"""How long a thread may keep Python to itself while another waits for it: the one that pulls wants it for a
+moment whenever bytes have come."""
 START_ATTEMPTS_MAX = 10
 START_PAUSE_FIRST_S = 0.2
 START_PAUSE_LIMIT_S = 5.0
@@ -44,7 +51,7 @@ def main() -> int:
     except (TidemillError, ValueError) as error:
         print(f"tidemill-persistor: {error}", file=sys.stderr)  # noqa: T201  (logs are not there yet)
         return 2
-    gc.set_threshold(COLLECT_EVERY)
+    tune()
     log = logs.get_logger(__name__)
     stop = stop_on_signals()
     try:
@@ -54,6 +61,12 @@ def main() -> int:
         return 1
     log.info("stopped")
     return 0
+
+
+def tune() -> None:
+    """Set this process's Python for much data and few threads."""
+    gc.set_threshold(COLLECT_EVERY)
+    sys.setswitchinterval(SWITCH_S)
 
 
 def serve(settings: Settings, stop: Stop) -> None:
@@ -77,12 +90,34 @@ def serve(settings: Settings, stop: Stop) -> None:
         backoff=retry.Backoff(START_PAUSE_FIRST_S, START_PAUSE_LIMIT_S),
         sleep=stop.wait,
     )
-    leases = LeaseKeeper(subscription, settings.lease_s)
-    worker = make_worker(settings, subscription, store, bus, leases)
-    with HealthServer(settings.health, _readiness(worker, bus, store)), leases:
+    with (
+        working(settings, subscription, store, bus) as worker,
+        HealthServer(settings.health, _readiness(worker, bus, store)),
+    ):
         logs.get_logger(__name__).info("started", health=str(settings.health))
         worker.run(stop)
     bus.close()
+
+
+@contextmanager
+def working(settings: Settings, subscription: Subscription, store: ObjectStore, bus: Bus) -> Iterator[Worker]:
+    """A worker whose threads pull ahead, store and keep leases while the context is open."""
+    leases = LeaseKeeper(subscription, settings.lease_s)
+    with (
+        ThreadPoolExecutor(AT_ONCE, "store") as executor,
+        PullAhead(subscription, leases) as ahead,
+        leases,
+    ):
+        yield Worker(
+            ahead,
+            store,
+            bus,
+            hand=Hand(settings.batch, settings.hand),
+            leases=leases,
+            codec=settings.codec,
+            executor=executor,
+            on_stored=ahead.wake,
+        )
 
 
 def serve_pushed(
@@ -96,20 +131,21 @@ def serve_pushed(
     from tidemill_chassis.push_server import PushServer  # brings Flask, which who pulls need not carry
 
     subscription = PushSubscription(bus, SamplesReceived.topic, SUBSCRIPTION)
-    worker = make_worker(settings, subscription, store, bus, LeaseKeeper(subscription, settings.lease_s))
+    # Each request waits in a thread of its own until its message is stored: there is nothing to pull ahead.
+    worker = Worker(
+        subscription,
+        store,
+        bus,
+        hand=Hand(settings.batch, settings.hand),
+        leases=LeaseKeeper(subscription, settings.lease_s),
+        codec=settings.codec,
+    )
     ready = _readiness(worker, bus, store)
     with PushServer(bind, ready, receive=subscription.receive, verify=verify):
         logs.get_logger(__name__).info("started", push=str(bind))
         worker.run(stop)
         subscription.close()
     bus.close()
-
-
-def make_worker(
-    settings: Settings, subscription: Subscription, store: ObjectStore, bus: Bus, leases: LeaseKeeper
-) -> Worker:
-    hand = Hand(settings.batch, settings.hand)
-    return Worker(subscription, store, bus, hand=hand, leases=leases, codec=settings.codec)
 
 
 def _readiness(worker: Worker, bus: Bus, store: ObjectStore) -> Callable[[], None]:

@@ -12,7 +12,7 @@ from tidemill_chassis.logs import get_logger
 from tidemill_contracts.bus import DEAD_SUFFIX, Bus, Delivery, Subscription
 from tidemill_contracts.dead_samples import sample_letters
 from tidemill_contracts.errors import InvalidInput, Unavailable
-from tidemill_contracts.events import BatchStored, SamplesReceived
+from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.objects import ObjectStore
 from tidemill_contracts.readable import ReadableSamples
 from tidemill_contracts.stored_batch import Codec
@@ -24,7 +24,7 @@ from tidemill_persistor.handlers import SUBSCRIPTION, store_batch
 from tidemill_persistor.intake import Intake
 from tidemill_persistor.leases import LeaseKeeper
 from tidemill_persistor.outage import Outage
-from tidemill_persistor.storing import Inline, Storing
+from tidemill_persistor.storing import Inline, Kept, Storing
 
 log = get_logger(__name__)
 
@@ -170,12 +170,13 @@ class Worker:
         self._hand.begin(batch)
         self._storing.start(batch)
 
-    def _keep(self, batch: Batch) -> tuple[BatchStored, float]:
-        """Store, announce and acknowledge one batch; with the seconds that it took. Any thread may."""
+    def _keep(self, batch: Batch) -> Kept:
+        """Store, announce and acknowledge one batch. Any thread may."""
         started_s = self._clock()
         stored = store_batch(batch, self._store, self._bus, codec=self._codec)
         self._subscription.acknowledge(batch.ack_ids())
-        return stored, self._clock() - started_s
+        age_s = (datetime.now(UTC) - stored.first_publish_time).total_seconds()
+        return Kept(stored, self._clock() - started_s, age_s)
 
     def _settle_stored(self) -> None:
         """Let go of what is stored; keep what could not be, as it was.
@@ -186,7 +187,7 @@ class Worker:
         failed: Unavailable | None = None
         for batch, ended in self._storing.ended():
             try:
-                stored, took_s = ended.result()
+                kept = ended.result()
                 if batch.renewed:
                     self._subscription.acknowledge(batch.ack_ids())
             except Unavailable as error:
@@ -194,7 +195,7 @@ class Worker:
                 failed = error
             else:
                 self._drop(batch)
-                _tell(stored, took_s)
+                _tell(kept)
         if failed is not None:
             raise failed
 
@@ -214,15 +215,15 @@ class Worker:
         measures.HELD_BYTES.set(self._hand.size_bytes)
 
 
-def _tell(stored: BatchStored, took_s: float) -> None:
-    age_s = (datetime.now(UTC) - stored.first_publish_time).total_seconds()
-    measures.stored(stored, write_s=took_s, age_s=age_s)
+def _tell(kept: Kept) -> None:
+    stored, write_s, age_s = kept
+    measures.stored(stored, write_s=write_s, age_s=age_s)
     log.info(
         "batch_stored",
         object=stored.object,
         messages=stored.message_count,
         samples=stored.sample_count,
         size_bytes=stored.size_bytes,
-        write_ms=round(took_s * 1000, 1),
+        write_ms=round(write_s * 1000, 1),
         age_s=round(age_s, 3),
     )
