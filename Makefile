@@ -98,4 +98,4 @@ constraints: setup  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | grep -v ' @ ' > requirements/constraints.txt
 
 clean:  ## remove .venv and caches, never data
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -91,7 +91,7 @@ def test_the_later_half_has_drifted_which_warns_and_wakes_a_round(
         found = live(line, *halves(readings, by_time=True))
 
     moved = {each.name for each in found if each.subject == "inputs" and each.psi > line.spec.drift.wake_at}
-    warned = {record.fields["name"] for record in caplog.records if record.message == "drift"}
+    warned = {vars(record)["fields"]["name"] for record in caplog.records if record.message == "drift"}
     assert moved >= {"Temperature", "Humidity", "HumidityRatio"}
     assert warned >= moved
     _, woken = line.registry.rounds(MODEL)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tidemill import keeping
 from tidemill.keeping import KeptIds, object_names, wait_until_kept
 from tidemill.unread import Unread
 from tidemill_contracts.bus import Message
@@ -35,7 +34,7 @@ def test_it_ends_when_the_last_sample_is_in_an_object_that_nobody_has_indexed(
         looks.append(len(unread))
         kept.keep([(first, second)[len(looks) - 1]], hour=len(looks), index=False)
 
-    monkeypatch.setattr(keeping.time, "sleep", persist)
+    monkeypatch.setattr("tidemill.keeping.time.sleep", persist)
 
     wait_until_kept(KeptIds(kept.store, "digits"), unread, limit_s=60)
 
