@@ -9,7 +9,7 @@ from tidemill_contracts.manifest import Labels, change_labels, read_labels
 
 from tidemill_serving.configuration import Part
 from tidemill_serving.fetching import fetch
-from tidemill_serving.model_server import ServerState
+from tidemill_serving.model_server import ServerAway, ServerState
 from tidemill_serving.ports import Ports
 from tidemill_serving.quorum import Quorum
 from tidemill_serving.reports import Reports
@@ -159,6 +159,14 @@ class ModelRollout:
         for version in removable(here, needed, states, keep_versions=self._keep_versions):
             self._ports.folder.remove(self._model, version)
             log.info("version_removed", model=self._model, version=version)
+
+    def server_answers(self) -> bool:
+        """Whether the model server is there, whatever it says."""
+        try:
+            self._ports.server.states(self._model)
+        except TidemillError as error:
+            return not isinstance(error, ServerAway)
+        return True
 
     def labels_generation(self) -> int | None:
         """Which state of the labels the store has; None if it cannot say."""

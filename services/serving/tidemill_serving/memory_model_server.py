@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidemill_contracts.errors import InvalidInput, Unavailable
+from tidemill_contracts.errors import InvalidInput
 
 from tidemill_serving import wire
 from tidemill_serving.engine.states import State
-from tidemill_serving.model_server import ServedModel, ServerState
+from tidemill_serving.model_server import ServedModel, ServerAway, ServerState
 
 
 class MemoryModelServer:
     """Loads at once whatever folder exists, and refuses labels on what it has not.
 
-    failing: when set, every call raises Unavailable, as a server does that is down.
+    failing: when set, every call raises ServerAway, as a server does that is down.
     broken: paths of versions that end with an error instead of becoming available.
     slow: paths of versions that stay loading.
     answer: what Predict answers; by default nothing.
@@ -84,4 +84,4 @@ class MemoryModelServer:
 
     def _ping(self) -> None:
         if self.failing:
-            raise Unavailable("the model server does not answer")
+            raise ServerAway("the model server does not answer")

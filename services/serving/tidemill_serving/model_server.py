@@ -40,6 +40,10 @@ class ServerState:
     error: str = ""
 
 
+class ServerAway(Unavailable):
+    """The model server did not answer: it is not there, not yet there again, or too busy."""
+
+
 class ModelServer(Protocol):
     """What the agent needs of a model server."""
 
@@ -48,16 +52,16 @@ class ModelServer(Protocol):
 
         Raises:
             InvalidInput: the server refused the configuration.
-            Unavailable: it did not answer.
+            ServerAway: it did not answer.
         """
         ...
 
     def states(self, model: str) -> dict[int, ServerState]:
-        """Version to state; empty if the server does not know the model. Raises Unavailable as `reload`."""
+        """Version to state; empty if the server does not know the model. Raises ServerAway as `reload`."""
         ...
 
     def labelled(self, model: str, label: str) -> int | None:
-        """The version that answers for a label now; None if none does. Raises Unavailable as `reload`."""
+        """The version that answers for a label now; None if none does. Raises ServerAway as `reload`."""
         ...
 
     def predict(self, request: Any) -> Any:
@@ -65,7 +69,7 @@ class ModelServer(Protocol):
 
         Raises:
             InvalidInput: the model or the server refused it; the text says why.
-            Unavailable: it did not answer.
+            ServerAway: it did not answer.
         """
         ...
 
@@ -172,7 +176,7 @@ def _failure(status: Any) -> str:
 def _classed(error: grpc.RpcError) -> TidemillError:
     code, details = error.code(), error.details() or ""
     if code in _UNANSWERED:
-        return Unavailable(f"the model server does not answer: {details}")
+        return ServerAway(f"the model server does not answer: {details}")
     if code is grpc.StatusCode.NOT_FOUND:
         return NotFound(details)
     return InvalidInput(details or code.name)

@@ -15,6 +15,7 @@ from tidemill_contracts.errors import TidemillError, Unavailable
 from tidemill_contracts.events import ModelPublished
 
 from tidemill_serving.handlers import ModelRollout
+from tidemill_serving.model_server import ServerAway
 
 log = get_logger(__name__)
 
@@ -26,7 +27,8 @@ BACKOFF_LIMIT_S = 60.0
 class ModelLoop:
     """Steps one model's rollout for ever: when woken, soon while something is under way, or by the clock.
 
-    After a failure it pauses ever longer, up to BACKOFF_LIMIT_S; a change of the labels ends the pause.
+    After a failure it pauses ever longer, up to BACKOFF_LIMIT_S. A change of the labels ends the pause, and so
+    does a model server that was away and answers again: until it is told what to serve, it serves nothing.
     """
 
     def __init__(self, model: str, rollout: ModelRollout, *, poll_s: float) -> None:
@@ -51,26 +53,30 @@ class ModelLoop:
         while not stop.is_set():
             self._woken.clear()
             generation = self._rollout.labels_generation()
+            away = False
             try:
                 pause_s = BUSY_PAUSE_S if self._rollout.step() else self._poll_s
                 self._trouble = None
                 self._backoff.reset()
             except TidemillError as error:
                 self._trouble = str(error)
+                away = isinstance(error, ServerAway)
                 pause_s = self._backoff.next_s()
                 log.warning("step_failed", error=error, model=self._model, pause_s=round(pause_s, 2))
             except Exception as error:  # noqa: BLE001  (one model's fault must not end its loop)
                 self._trouble = f"{type(error).__name__}: {error}"
                 pause_s = self._backoff.next_s()
                 log.error("step_broke", error=error, model=self._model, pause_s=round(pause_s, 2))
-            self._pause(pause_s, generation)
+            self._pause(pause_s, generation, server_away=away)
 
-    def _pause(self, seconds: float, generation: int | None) -> None:
+    def _pause(self, seconds: float, generation: int | None, *, server_away: bool) -> None:
         end_s = monotonic() + seconds
         while (left_s := end_s - monotonic()) > 0:
             if self._woken.wait(min(left_s, self._poll_s)):
                 return
             if self._rollout.labels_generation() != generation:
+                return
+            if server_away and self._rollout.server_answers():
                 return
 
 
