@@ -17,9 +17,9 @@ import sys
 def main() -> None:
     for name in sys.argv[1:]:
         importlib.import_module(name)
-    for module in list(sys.modules.values()):
+    for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and file.endswith(".py"):
+        if file and file.endswith(".py") and name != "__main__":
             # Never compared with the source again: nobody can change either in an image.
             mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
             py_compile.compile(file, invalidation_mode=mode, doraise=True)

@@ -2,12 +2,13 @@
 
     python containers/image/prune.py /opt/tidemill/lib/python3.11/site-packages
 
-Tests, C sources and headers, type stubs, the symbols of extension modules, and libclang, which TensorFlow
-names and only its builders use.
+Tests, C sources and headers, type stubs, the symbols of extension modules, libclang, which TensorFlow
+names and only its builders use, and Pillow's parts for formats that ingest refuses, with their libraries.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ KEPT = ("numpy/_core/tests/_natype.py",)
 """numpy.testing, which scientific packages import, reads this one."""
 FILES = ("*.pyi", "*.c", "*.cc", "*.cpp", "*.h", "*.hpp", "*.inc", "*.pyx", "*.pxd", "*.a", "*_test.py")
 PACKAGES = ("clang", "numpy/f2py", "numpy/distutils", "tensorflow/include", "tensorflow/xla_aot_runtime_src")
+MODULES = ("PIL/_avif.*.so", "PIL/_imagingft.*.so", "PIL/_imagingtk.*.so", "numpy/_core/_simd.*.so")
+"""AVIF, fonts and windows are parts that Pillow may be built without; the last is imported by tests only."""
 
 
 def prune(packages: Path) -> None:
@@ -34,9 +37,33 @@ def prune(packages: Path) -> None:
     for pattern in FILES:
         for file in list(packages.rglob(pattern)):
             file.unlink()
+    for pattern in MODULES:
+        for file in list(packages.glob(pattern)):
+            file.unlink()
     for file, content in kept.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
+
+
+def drop_unneeded(packages: Path) -> None:
+    """Remove the libraries that wheels brought along and no extension module asks for any more."""
+    brought = {file.name: file for file in packages.glob("*.libs/*.so*")}
+    modules = [file for file in packages.rglob("*.so*") if file.name not in brought]
+    kept: set[str] = set()
+    while modules:
+        wanted = {name for file in modules for name in needed(file)} & brought.keys()
+        modules = [brought[name] for name in wanted - kept]
+        kept |= wanted
+    for name in brought.keys() - kept:
+        brought[name].unlink()
+
+
+def needed(file: Path) -> list[str]:
+    """The names of the libraries that an ELF file is linked with."""
+    told = subprocess.run(
+        ["objdump", "--private-headers", str(file)], capture_output=True, text=True, check=True
+    )
+    return re.findall(r"^ +NEEDED +(\S+)$", told.stdout, re.M)
 
 
 def strip(packages: Path) -> None:
@@ -49,6 +76,7 @@ def strip(packages: Path) -> None:
 def main() -> None:
     for packages in map(Path, sys.argv[1:]):
         prune(packages)
+        drop_unneeded(packages)
         strip(packages)
 
 
