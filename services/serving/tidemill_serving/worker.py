@@ -27,7 +27,7 @@ BACKOFF_LIMIT_S = 60.0
 class ModelLoop:
     """Steps one model's rollout for ever: when woken, soon while something is under way, or by the clock.
 
-    After a failure it pauses ever longer, up to BACKOFF_LIMIT_S. A change of the labels ends the pause, and so
+    After a failure it pauses ever longer, up to BACKOFF_LIMIT_S. A change of the labels ends the pause; so
     does a model server that was away and answers again: until it is told what to serve, it serves nothing.
     """
 
