@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 
+from tidemill_chassis.logs import get_logger
 from tidemill_contracts.avro_container import Fields
 from tidemill_contracts.bus import Bus, Delivery
 from tidemill_contracts.envelope import to_message
-from tidemill_contracts.errors import Conflict
+from tidemill_contracts.errors import Conflict, Corrupt, NotFound, Unavailable
 from tidemill_contracts.events import BatchStored
 from tidemill_contracts.layout import batch_name
 from tidemill_contracts.objects import ABSENT, ObjectStore
-from tidemill_contracts.stored_batch import Codec, encode_batch
+from tidemill_contracts.stored_batch import Codec, content_digest, decode_batch, encode_batch
 
 from tidemill_persistor.batching import Batch
+
+log = get_logger(__name__)
 
 SUBSCRIPTION = "persistor"
 SOURCE = "tidemill/persistor"
@@ -32,7 +35,7 @@ def store_batch(batch: Batch, store: ObjectStore, bus: Bus, *, codec: Codec = "d
     data, digest = encode_batch(map(_kept, deliveries), codec)
     place = batch.place
     name = batch_name(place.dataset, place.split, place.hour, digest)
-    data = _create(store, name, data)
+    data = _create(store, name, data, digest)
     stored = BatchStored(
         event_id=digest,
         dataset=place.dataset,
@@ -54,13 +57,36 @@ def _kept(delivery: Delivery) -> Fields:
     return SUBSCRIPTION, delivery.message_id, delivery.publish_time, message.attributes, message.data
 
 
-def _create(store: ObjectStore, name: str, data: bytes) -> bytes:
+def _create(store: ObjectStore, name: str, data: bytes, digest: str) -> bytes:
     """The bytes that the name holds from now on: ours, or those of who wrote the same content first.
 
-    The same content is not always the same bytes: another codec, or version of it, may have packed them.
+    The same content is not always the same bytes: another codec, or version of it, may have packed them. What
+    was spoilt since is replaced: to acknowledge would leave the messages nowhere.
+
+    Raises:
+        Unavailable: as the store does, or somebody else is at the same name.
     """
     try:
         store.put(name, data, if_generation=ABSENT)
+        return data
     except Conflict:
-        return store.get(name)
+        pass
+    try:
+        there = store.stat(name)
+        found = _sound(store, name, digest)
+        if found is not None:
+            return found
+        store.put(name, data, if_generation=there.generation)
+    except (Conflict, NotFound) as error:
+        raise Unavailable(f"{name} is changed by somebody else: {error}") from error
+    log.error("spoilt_object_replaced", object=name)
     return data
+
+
+def _sound(store: ObjectStore, name: str, digest: str) -> bytes | None:
+    """The object's bytes; None if they are not what its name says."""
+    try:
+        data = store.get(name)
+        return data if content_digest(decode_batch(data, name)) == digest else None
+    except Corrupt:
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tidemill_chassis.push import WAIT_S_MAX
 from tidemill_chassis.push_access import PushSettings
 from tidemill_chassis.settings import Address, Environment, SettingsError
 from tidemill_contracts.stored_batch import CODECS, Codec
@@ -12,6 +13,10 @@ from tidemill_contracts.stored_batch import CODECS, Codec
 from tidemill_persistor.batching import BatchLimits, HandLimits
 
 AGE_S_MIN = 0.1
+AGE_S_LIMIT = 86_400.0
+"""A bus keeps what is not acknowledged for a week at most; a batch must never come near that."""
+PUSHED_AGE_S_MAX = WAIT_S_MAX / 2
+"""The other half of a push request's time is for writing."""
 MIB = 1024 * 1024
 
 
@@ -44,7 +49,9 @@ class Settings:
             batch=BatchLimits(
                 messages_max=env.integer("TIDEMILL_PERSISTOR_BATCH_MESSAGES", 5000, minimum=1),
                 size_bytes_max=env.size_bytes("TIDEMILL_PERSISTOR_BATCH_BYTES", 8 * MIB),
-                age_s_max=env.seconds("TIDEMILL_PERSISTOR_BATCH_AGE_S", 1.0, minimum=AGE_S_MIN),
+                age_s_max=env.seconds(
+                    "TIDEMILL_PERSISTOR_BATCH_AGE_S", 1.0, minimum=AGE_S_MIN, maximum=AGE_S_LIMIT
+                ),
             ),
             hand=HandLimits(
                 messages_max=env.integer("TIDEMILL_PERSISTOR_HELD_MESSAGES", 20_000, minimum=1),
@@ -56,6 +63,8 @@ class Settings:
             log_level=env.text("TIDEMILL_LOG_LEVEL", "info"),
         )
         _check_fits(settings.batch, settings.hand)
+        if settings.push is not None:
+            _check_answers(settings.batch)
         return settings
 
 
@@ -81,3 +90,14 @@ def _check_fits(batch: BatchLimits, hand: HandLimits) -> None:
                 f"a batch is never full; set for example {name}={of_hand}",
                 field=name,
             )
+
+
+def _check_answers(batch: BatchLimits) -> None:
+    """A push request is answered once its message is stored: an older batch is answered 503 for ever."""
+    if batch.age_s_max > PUSHED_AGE_S_MAX:
+        name = "TIDEMILL_PERSISTOR_BATCH_AGE_S"
+        raise SettingsError(
+            f"{name} is {batch.age_s_max:g}, but a pushed message must be stored within {WAIT_S_MAX:g} s, or "
+            f"it comes again, and never is: set at most {name}={PUSHED_AGE_S_MAX:g}",
+            field=name,
+        )

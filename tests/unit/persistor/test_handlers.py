@@ -71,13 +71,30 @@ def test_a_batch_delivered_twice_is_kept_once(make_delivery: MakeDelivery) -> No
 
 def test_an_object_that_is_there_already_is_never_overwritten(make_delivery: MakeDelivery) -> None:
     store, bus = MemoryStore(), MemoryBus()
-    name = store_batch(batch_of(make_delivery("a")), store, bus).object
-    store.put(name, b"deflated by another version of zlib")
+    name = store_batch(batch_of(make_delivery("a")), store, bus, codec="null").object
+    before = store.get(name), store.stat(name)
 
-    stored = store_batch(batch_of(make_delivery("a")), store, bus)
+    stored = store_batch(batch_of(make_delivery("a")), store, bus, codec="deflate")
 
-    assert store.get(name) == b"deflated by another version of zlib"
-    assert stored.sha256 == hashlib.sha256(store.get(name)).hexdigest()
+    assert stored.object == name
+    assert (store.get(name), store.stat(name)) == before
+    assert stored.sha256 == hashlib.sha256(before[0]).hexdigest()
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-9], lambda data: data.replace(b"fine", b"fime")])
+def test_an_object_that_was_spoilt_is_written_anew_when_its_messages_come_again(
+    make_delivery: MakeDelivery, spoil: Callable[[bytes], bytes]
+) -> None:
+    store, bus = MemoryStore(), MemoryBus()
+    name = store_batch(batch_of(make_delivery("a")), store, bus, codec="null").object
+    whole = store.get(name)
+    store.put(name, spoil(whole))
+
+    stored = store_batch(batch_of(make_delivery("a")), store, bus, codec="null")
+
+    assert spoil(whole) != whole
+    assert (stored.object, store.get(name)) == (name, whole)
+    assert stored.sha256 == hashlib.sha256(whole).hexdigest()
 
 
 def test_nothing_is_announced_when_the_store_is_down(make_delivery: MakeDelivery) -> None:
