@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,14 @@ from tidemill_contracts.envelope import from_message
 from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.identified import identified
+from tidemill_contracts.memory_bus import MemoryBus
+from tidemill_contracts.memory_objects import MemoryStore
+from tidemill_contracts.stored_batch import decode_batch
+from tidemill_persistor.admission import admit
+from tidemill_persistor.batching import Batch
+from tidemill_persistor.handlers import store_batch
 
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MakeMessage = Callable[..., Message]
 
 
@@ -122,6 +131,59 @@ def test_a_corrupt_object_is_counted_and_the_others_are_replayed(
 
     assert [message.attributes["ce-id"] for message in chosen] == ["b"]
     assert stages.unreadable_count == 1
+
+
+NATIVE = (
+    ("subscription_name", "string"),
+    ("message_id", "string"),
+    ("publish_time", {"type": "long", "logicalType": "timestamp-micros"}),
+    ("attributes", {"type": "map", "values": "string"}),
+    ("data", "bytes"),
+)
+PERSISTOR = (("ID", "string"), ("Data", "bytes"), ("Metadata", {"type": "map", "values": "string"}))
+
+
+def avro(fields: Any, *values: Any) -> bytes:
+    """A container with one record of the fields."""
+    schema = {
+        "type": "record",
+        "name": "r",
+        "fields": [{"name": name, "type": kind} for name, kind in fields],
+    }
+    file = io.BytesIO()
+    record = dict(zip((name for name, _ in fields), values, strict=True))
+    fastavro.writer(file, fastavro.parse_schema(schema), [record])
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda sent: avro(NATIVE, "projects/p/subscriptions/keep", "77", NOON, sent.attributes, sent.data),
+        lambda sent: avro(PERSISTOR, "77", sent.data, sent.attributes),
+    ],
+    ids=["a Cloud Storage subscription", "Syntio's Persistor"],
+)
+def test_what_others_kept_is_kept_by_our_persistor_unchanged(
+    kept: Any, make_message: MakeMessage, write: Callable[[Message], bytes]
+) -> None:
+    sent = make_message("7", "1", ident="a", colour="red")
+    kept.store.put("old/2026-11-21T12:00:00+00:00_3f2c", write(sent))
+    selection = Selection(kept.store, Period(), Where.parse(["dataset=digits"]), Stages())
+    bus, store = MemoryBus(), MemoryStore()
+    subscription = bus.subscribe("samples", "persistor")
+
+    for name in list_foreign(kept.store, "old/"):
+        bus.publish("samples", selection.choose(name))
+    [delivery] = subscription.pull(10, 0)
+    held = admit(delivery)
+    batch = Batch(held.place, 0.0)
+    batch.held[delivery.message_id] = held
+    stored = store_batch(batch, store, bus)
+
+    [found] = decode_batch(store.get(stored.object))
+    assert found.message == sent
+    assert (stored.dataset, stored.sample_count) == ("digits", 2)
 
 
 def test_what_others_kept_is_replayed_if_it_is_of_the_dataset(kept: Any, make_message: MakeMessage) -> None:

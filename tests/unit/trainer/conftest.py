@@ -207,8 +207,12 @@ class World:
         announce: bool = True,
     ) -> str:
         """One message of samples in one batch object, and the news of it."""
+        return self.put_messages([self.message(samples, split, source)], split, announce=announce)
+
+    def message(self, samples: Sequence[Sample], split: Split = "train", source: str = "test") -> Message:
+        """One message of samples, as a producer sends it."""
         event = SamplesReceived(dataset=self.spec.dataset, split=split, source=source, samples=tuple(samples))
-        return self.put_messages([to_message(event, source="test")], split, announce=announce)
+        return to_message(event, source="test")
 
     def put_messages(
         self, messages: Sequence[Message], split: Split = "train", *, announce: bool = True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+import fastavro
 import pytest
 from sqlalchemy import select
 from tidemill_contracts.bus import Message
@@ -19,6 +22,18 @@ from tidemill_trainer.datasets import datasets_of
 from tidemill_trainer.handlers import reconcile
 from tidemill_trainer.indexing import index_pending
 
+# As google.pubsub.v1 CloudStorageConfig.AvroConfig describes the output with `write_metadata`.
+NATIVE = {
+    "type": "record",
+    "name": "PubsubMessage",
+    "fields": [
+        {"name": "subscription_name", "type": "string"},
+        {"name": "message_id", "type": "string"},
+        {"name": "publish_time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "attributes", "type": {"type": "map", "values": "string"}},
+        {"name": "data", "type": "bytes"},
+    ],
+}
 Points = Callable[..., list[Sample]]
 
 
@@ -212,6 +227,32 @@ def test_samples_of_another_shape_are_left_out_one_by_one(world: Any, points: Po
     world.start().advance()
     [round_] = world.registry.rounds("points")
     assert round_.status == "promoted", round_.reason
+
+
+def test_what_a_cloud_storage_subscription_wrote_in_our_place_is_indexed_as_ours(
+    world: Any, points: Points
+) -> None:
+    """Its names come of the prefix ``samples/points/train/`` and the format ``YYYY/MM/DD/hh/mm_ss``."""
+    bodies = [world.message(points(10)).data, world.message(points(3, seed=9)).data]
+    records = [
+        {
+            "subscription_name": "projects/p/subscriptions/keep",
+            "message_id": str(number),
+            "publish_time": datetime(2026, 1, 2, 12, tzinfo=UTC),
+            "attributes": {},
+            "data": body,
+        }
+        for number, body in enumerate(bodies)
+    ]
+    file = io.BytesIO()
+    fastavro.writer(file, fastavro.parse_schema(NATIVE), records, codec="deflate")
+    name = "samples/points/train/2026/01/02/12/30_15_3f2c4a1e-77aa-4d1c-9b41-6f1d7a2f0c11.avro"
+    world.store.put(name, file.getvalue())
+
+    index(world)
+
+    assert counts(world) == [(13, 0, 0, 0)]
+    assert lie_in(world) == {name}
 
 
 def test_what_is_used_by_nobody_is_told_by_id_with_the_reason(world: Any, points: Points) -> None:
