@@ -64,24 +64,59 @@ def load_examples(
     step: Callable[[], None],
     scratch: Path,
 ) -> Examples:
-    """The rows as examples, in their order.
+    """One part alone; see `load_parts`."""
+    [found] = load_parts(learner, store, [rows], objects, step=step, scratch=scratch)
+    return found
 
-    One object is in memory at a time. Inputs of more than IN_MEMORY_BYTES_MAX lie in an unnamed file in the
-    folder `scratch`, from which training takes a batch at a time.
+
+def load_parts(
+    learner: Learner,
+    store: ObjectStore,
+    parts: Sequence[Sequence[SampleRow]],
+    objects: Mapping[str, StoredObject],
+    *,
+    step: Callable[[], None],
+    scratch: Path,
+) -> list[Examples]:
+    """The rows of every part as examples, in their order.
+
+    Every object is read once, however many parts have samples in it: the older samples of a round lie in
+    nearly all objects of its history. One object is in memory at a time. Inputs of a part of more than
+    IN_MEMORY_BYTES_MAX lie in an unnamed file in the folder `scratch`, from which training takes a batch at
+    a time.
 
     step: called before every object; raises to stop. Otherwise raises as `read_samples` does.
     """
-    inputs: npt.NDArray[Any] | None = None
+    recipe = learner.recipe
+    rows = [row for part in parts for row in part]
+    ends = np.cumsum([len(part) for part in parts])
+    inputs: list[npt.NDArray[Any]] | None = None
     for places, samples in read_samples(store, rows, objects):
         step()
         for start in range(0, len(samples), READ_AT_ONCE):
-            read = learner.recipe.read(samples[start : start + READ_AT_ONCE])
+            read = recipe.read(samples[start : start + READ_AT_ONCE])
             if inputs is None:
-                inputs = _room(len(rows), read, scratch)
-            inputs[places[start : start + READ_AT_ONCE]] = read
+                inputs = [_room(len(part), read, scratch) for part in parts]
+            _fill(inputs, ends, np.array(places[start : start + READ_AT_ONCE]), read)
     if inputs is None:
-        inputs = learner.recipe.read([])
-    return Examples(inputs, learner.recipe.targets([row.label for row in rows]))
+        inputs = [recipe.read([]) for _ in parts]
+    return [
+        Examples(each, recipe.targets([row.label for row in part]))
+        for each, part in zip(inputs, parts, strict=True)
+    ]
+
+
+def _fill(
+    parts: Sequence[npt.NDArray[Any]],
+    ends: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+    read: npt.NDArray[Any],
+) -> None:
+    """Put what was read where it belongs. places: in all parts, one after another; ends: of each of them."""
+    whose = np.searchsorted(ends, places, side="right")
+    for number, part in enumerate(parts):
+        mine = whose == number
+        part[places[mine] - (ends[number] - len(part))] = read[mine]
 
 
 def _room(count: int, first: npt.NDArray[Any], scratch: Path) -> npt.NDArray[Any]:

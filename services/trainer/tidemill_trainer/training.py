@@ -15,7 +15,7 @@ from tidemill_registry.records import RoundRecord, SampleRow
 from tidemill_registry.round_rows import Snapshot, change_round, own_ids
 
 from tidemill_trainer.champion import Champion
-from tidemill_trainer.examples import load_examples
+from tidemill_trainer.examples import load_parts
 from tidemill_trainer.gate.decision import Evidence, chance_of
 from tidemill_trainer.gate.guards import leaked, shuffled
 from tidemill_trainer.recipes.recipe import Examples, Score, State, Weights
@@ -57,7 +57,7 @@ def gather(bench: Workbench, snapshot: Snapshot) -> Material:
 
     Raises:
         Corrupt: too few of them are left.
-        CorruptObject, Unavailable, Interrupted, Conflict: as `load_examples`.
+        CorruptObject, Unavailable, Interrupted, Conflict: as `load_parts`.
     """
     train_rows = sorted([*snapshot["train"], *snapshot["rehearsal"]], key=lambda row: row.sample_id)
     validation_rows = snapshot["validation"]
@@ -70,10 +70,15 @@ def gather(bench: Workbench, snapshot: Snapshot) -> Material:
         objects = get_objects(sql, {row.object for row in [*train_rows, *validation_rows]})
     fit_rows, tuning_rows = part_tuning(train_rows, bench.spec.training.tuning_percent)
 
-    def load(rows: Sequence[SampleRow]) -> Examples:
-        return load_examples(bench.learner, bench.store, rows, objects, step=bench.step, scratch=bench.work)
-
-    return Material(fit_rows, validation_rows, load(fit_rows), load(tuning_rows), load(validation_rows))
+    fit, tuning, validation = load_parts(
+        bench.learner,
+        bench.store,
+        [fit_rows, tuning_rows, validation_rows],
+        objects,
+        step=bench.step,
+        scratch=bench.work,
+    )
+    return Material(fit_rows, validation_rows, fit, tuning, validation)
 
 
 def part_tuning(rows: Sequence[SampleRow], percent: int) -> tuple[list[SampleRow], list[SampleRow]]:

@@ -1,0 +1,58 @@
+"""The parts of a round are read in one pass over their objects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tidemill_contracts.memory_objects import MemoryStore
+from tidemill_contracts.samples import Sample
+from tidemill_registry.batches import get_objects
+from tidemill_registry.sample_rows import get_samples
+from tidemill_registry.tables import samples
+from tidemill_trainer import examples
+
+Points = Callable[..., list[Sample]]
+
+
+class Counting:
+    """Passes reads on, and counts them by name."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.reads: Counter[str] = Counter()
+
+    def get(self, name: str) -> bytes:
+        self.reads[name] += 1
+        return self._store.get(name)
+
+
+def test_an_object_is_read_once_however_many_parts_have_samples_in_it(
+    world: Any, points: Points, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examples, "READ_AT_ONCE", 7)
+    names = [world.put(points(20, seed=seed)) for seed in range(3)]
+    world.start().idle()
+    with world.registry.read() as sql:
+        ids = [row.sample_id for row in sql.execute(samples.select())]
+        rows, objects = get_samples(sql, "points", ids), get_objects(sql, names)
+    mixed = [rows[place] for place in np.random.default_rng(1).permutation(len(rows))]
+    parts = [mixed[:31], [], mixed[31:], mixed[5:9]]
+    store: Any = Counting(world.store)
+
+    together = examples.load_parts(
+        world.learner, store, parts, objects, step=lambda: None, scratch=tmp_path / "scratch"
+    )
+
+    assert store.reads == dict.fromkeys(names, 1)
+    for found, part in zip(together, parts, strict=True):
+        alone = examples.load_examples(
+            world.learner, world.store, part, objects, step=lambda: None, scratch=tmp_path / "scratch"
+        )
+        assert np.array_equal(found.inputs, alone.inputs)
+        assert np.array_equal(found.targets, alone.targets)
+        assert len(found) == len(part)
