@@ -22,7 +22,7 @@ from tidemill.torture.faults import FAULTS
 from tidemill.torture.ground import Ground, Need
 from tidemill.torture.postgres import make_postgres
 from tidemill.torture.rig import Fault
-from tidemill.torture.storm import Outcome, plan, torture
+from tidemill.torture.storm import Outcome, plan, plan_short, torture
 
 ROUNDS = 60
 PORT_TRIES_MAX = 50
@@ -38,7 +38,7 @@ Examples:
   tidemill torture --bus pubsub://torture --store gs://torture --rate 300
   tidemill torture --list-faults""",
 )
-@click.option("--short", is_flag=True, help="Every fault once: under a minute.")
+@click.option("--short", is_flag=True, help="Every fault once, several at a time.")
 @click.option("--rounds", type=click.IntRange(1, 100_000), default=ROUNDS, show_default=True)
 @click.option("--seed", type=int, help="The same faults in the same order.  [default: another each time]")
 @click.option("--faults", "chosen", help="Only these, such as kill-persistor,poison.")
@@ -80,7 +80,7 @@ def torture_command(
         ground = replace(ground, own_postgres=make_postgres(ground.deployment.ports.model_server))
     seed = SystemRandom().randrange(10**6) if seed is None else seed
     dice = Random(seed)  # noqa: S311  (no secret depends on it)
-    order = list(plan(faults, len(faults) if short else rounds, dice))
+    order = list(plan_short(faults, dice) if short else plan(faults, rounds, dice))
     console = Console()
     console.print(f"seed {seed}, {len(order)} rounds, in {folder}")
     clean = False

@@ -12,10 +12,11 @@ from random import Random
 from tidemill_chassis.adapters import open_bus, open_store
 from tidemill_contracts.bus import DEAD_SUFFIX, Bus, Subscription
 from tidemill_contracts.events import BatchStored, SamplesReceived
+from tidemill_contracts.layout import SAMPLES
 
 from tidemill.deployment import Deployment
 from tidemill.process_logs import ProcessLogs
-from tidemill.torture.audit import Audit, audit
+from tidemill.torture.audit import Audit, audit, ids_in
 from tidemill.torture.calm import wait_for_backlog, wait_for_objects
 from tidemill.torture.crew import PERSISTOR, POSTGRES, REDIS, TRAINER, Crew
 from tidemill.torture.ground import Ground
@@ -30,6 +31,8 @@ QUIET_S = 0.4
 """Between two faults, so that work is in hand when the next one comes."""
 TOGETHER = 0.5
 """How often a second fault comes while the first one lasts."""
+AT_ONCE_MAX = 3
+"""So many faults come within one another in the short form."""
 AUDIT_LEASE_S = 600.0
 
 
@@ -97,7 +100,8 @@ def torture(
         calm_s = wait_for_objects(store, confirmed) if ground.bus else wait_for_backlog(bus)
         crew.stop(PERSISTOR)
         with ground.registry() as registry:
-            read_s = wait_for_view(registry, confirmed)
+            kept = {ident for info in store.list(SAMPLES) for ident in ids_in(store, info.name)}
+            read_s = wait_for_view(registry, confirmed & kept)
             crew.stop(TRAINER)
             found = audit(ledger, store, batches, dead)
             attempted, damaged = ledger.read("attempted"), ledger.read("damaged")
@@ -126,6 +130,18 @@ def plan(faults: Sequence[Fault], count: int, dice: Random) -> Iterator[tuple[Fa
         yield (first, dice.choice(others)) if together else (first,)
 
 
+def plan_short(faults: Sequence[Fault], dice: Random) -> Iterator[tuple[Fault, ...]]:
+    """Every fault once, several at a time: up to AT_ONCE_MAX that do not touch the same."""
+    left = dice.sample(faults, len(faults))
+    while left:
+        chosen = [left.pop(0)]
+        for fault in list(left):
+            if len(chosen) < AT_ONCE_MAX and all(may_coincide(fault, other) for other in chosen):
+                chosen.append(fault)
+                left.remove(fault)
+        yield tuple(chosen)
+
+
 def _prepare(deployment: Deployment) -> Path:
     """The folders; the store is a link to one of them, so that it can be taken away in an instant."""
     deployment.make_folders()
@@ -145,7 +161,7 @@ def _listen(bus: Bus) -> tuple[Subscription, Subscription]:
 
 
 def _inflict(rig: Rig, faults: tuple[Fault, ...], tell: Callable[[str], None]) -> Blow:
-    """One round: the first fault, the second within it, both mended, all processes ready."""
+    """One round: each fault within the one before it, all mended, all processes ready."""
     names = tuple(fault.name for fault in faults)
     tell(" + ".join(names))
     with ExitStack() as stack:

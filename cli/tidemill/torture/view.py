@@ -92,12 +92,12 @@ def in_view(sql: Connection) -> set[str]:
 
 def wait_for_view(
     registry: Registry,
-    confirmed: set[str],
+    expected: set[str],
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> float:
-    """Seconds until the trainer has read every confirmed sample and no round is open.
+    """Seconds until the trainer has read every object and has these samples.
 
     After UNSURE_S_MAX it returns as things are: to name what is missing is the audit's affair.
     """
@@ -106,7 +106,7 @@ def wait_for_view(
         try:
             with registry.read() as sql:
                 waiting = sql.scalar(_WAITING) or 0
-                if not waiting and not confirmed - in_view(sql) - _refused(sql):
+                if not waiting and not expected - in_view(sql) - _refused(sql):
                     break
         except Unavailable:
             pass  # of a database that comes back from a fault

@@ -19,7 +19,7 @@ from tidemill.torture.ground import Ground
 from tidemill.torture.ledger import Ledger
 from tidemill.torture.messages import POISON_ID, message_of, pack, poison, split_of, text_of
 from tidemill.torture.rig import may_coincide
-from tidemill.torture.storm import plan
+from tidemill.torture.storm import plan, plan_short
 from tidemill.torture.view import View, read_view
 from tidemill_contracts.bus import Delivery, Message
 from tidemill_contracts.envelope import to_message
@@ -219,6 +219,16 @@ def test_the_same_seed_gives_the_same_faults_and_every_fault_comes() -> None:
     assert {faults[0] for faults in once} == set(FAULTS)
     assert all(may_coincide(*faults) for faults in once if len(faults) == 2)
     assert any(len(faults) == 2 for faults in once)
+
+
+def test_the_short_form_has_every_fault_once_and_several_at_a_time() -> None:
+    once, again = (list(plan_short(FAULTS, Random(7))) for _ in range(2))
+
+    assert once == again
+    assert sorted(fault.name for faults in once for fault in faults) == sorted(one.name for one in FAULTS)
+    assert len(once) < len(FAULTS) / 2
+    pairs = [(one, other) for faults in once for one in faults for other in faults if one != other]
+    assert all(may_coincide(one, other) for one, other in pairs)
 
 
 def test_no_message_mixes_splits() -> None:
