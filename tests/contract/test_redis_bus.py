@@ -171,3 +171,19 @@ def consumer_count(url: str) -> int:
         return len(client.xinfo_consumers(redis_entries.KEY_PREFIX + "t", "s"))
     finally:
         client.close()
+
+
+def test_a_letter_that_is_refused_leaves_its_message_unacknowledged(redis_url: str) -> None:
+    bus, client = RedisBus.from_url(redis_url), redis.Redis.from_url(redis_url)
+    subscription = bus.subscribe("t", "s", ack_deadline_s=0.2)
+    bus.publish("t", [Message(b"poison")])
+    [delivery] = subscription.pull(1, WAIT_S)
+    client.set(redis_entries.stream_of("t.dead"), "not a stream")
+
+    with pytest.raises(Unavailable, match="refused"):
+        subscription.dead_letter(delivery, "unreadable")
+
+    assert subscription.backlog().leased == 1
+    assert [one.message.data for one in subscription.pull(1, WAIT_S)] == [b"poison"]
+    client.close()
+    bus.close()

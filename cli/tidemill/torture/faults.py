@@ -18,6 +18,7 @@ from tidemill.torture.crew import LEASE_S, PERSISTOR, REDIS, SECOND
 from tidemill.torture.damage import DAMAGE
 from tidemill.torture.messages import DATASET
 from tidemill.torture.rig import Fault, Rig
+from tidemill.torture.stream_faults import STREAM_FAULTS
 from tidemill.torture.trainer_faults import TRAINER_FAULTS
 
 WRITE_WAIT_S_MAX = 3.0
@@ -139,18 +140,6 @@ def _store_refuses(rig: Rig) -> Iterator[None]:
     rig.ground.set_store_faults([], 0)
 
 
-@contextmanager
-def _poison(rig: Rig) -> Iterator[None]:
-    rig.producer.ask_for_poison()
-    yield
-
-
-@contextmanager
-def _duplicates(rig: Rig) -> Iterator[None]:
-    rig.producer.ask_for_repeats()
-    yield
-
-
 FAULTS: tuple[Fault, ...] = (
     Fault("kill-persistor", "SIGKILL at any moment", "persistor", _kill_persistor),
     Fault(
@@ -186,14 +175,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("store-errors", "a third of the calls fail", "store", _store_errs, 3.0, "faulty store"),
     Fault("store-lies", "half of the writes are not answered", "store", _store_lies, 3.0, "faulty store"),
     Fault("store-refuses", "every call is answered with 503", "store", _store_refuses, 2.0, "faulty store"),
-    Fault("poison", "messages of every kind that no reader could read", "stream", _poison, 0.1),
-    Fault(
-        "duplicates",
-        "a fifth of the latest samples is published three times more",
-        "stream",
-        _duplicates,
-        0.1,
-    ),
+    *STREAM_FAULTS,
     *TRAINER_FAULTS,
     DAMAGE,
 )

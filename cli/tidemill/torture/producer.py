@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from random import Random
 
@@ -20,6 +22,7 @@ from tidemill.torture.messages import POISON_ID, mixed, pack, poison, split_of
 SAMPLES_PER_MESSAGE_MAX = 20
 SAMPLES_PER_TURN = 100
 REMEMBERED = 2_000
+LATE, LATE_STEP = timedelta(days=1), timedelta(minutes=20)
 REPEATS = 3
 RETRY_FIRST_S = 0.05
 RETRY_LIMIT_S = 0.5
@@ -61,6 +64,10 @@ class Producer:
         """Let these be published once more: what held them is spoilt."""
         self._asked.put(lambda: self._again(sample_ids))
 
+    def ask_for_late(self) -> None:
+        """Let new samples be published that came to pass a day ago, the latest first."""
+        self._asked.put(self._late)
+
     def ask_for_poison(self) -> None:
         """Let one message of every poisonous kind be published, and one of which a single sample is bad."""
         self._asked.put(self._poison)
@@ -71,6 +78,17 @@ class Producer:
             self._dice.shuffle(ids)
             if self._publish(pack(ids, self._dice, samples_max=SAMPLES_PER_MESSAGE_MAX)):
                 self.repeated += len(ids)
+
+    def _late(self) -> None:
+        ids = self._take_ids()
+        self._ledger.attempt(ids)
+        happened = datetime.now(UTC) - LATE
+        for number, message in enumerate(pack(ids, self._dice, samples_max=SAMPLES_PER_MESSAGE_MAX)):
+            told = {"ce-time": (happened - number * LATE_STEP).isoformat()}
+            if not self._publish([replace(message, attributes={**message.attributes, **told})]):
+                return
+        self._ledger.confirm(ids)
+        self._recent.extend(ids)
 
     def _again(self, sample_ids: Sequence[str]) -> None:
         if self._publish(pack(sample_ids, self._dice, samples_max=SAMPLES_PER_MESSAGE_MAX)):

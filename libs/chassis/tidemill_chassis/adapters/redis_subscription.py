@@ -190,11 +190,10 @@ class RedisSubscription:
             self._bury(delivery, reason)
 
     def _bury(self, delivery: Delivery, reason: str) -> None:
+        """One after the other: a transaction would acknowledge even where the letter is refused."""
         letter = dead_letter_of(delivery, subscription=self._name, reason=reason)
-        pipeline = self._client.pipeline(transaction=True)
-        pipeline.xadd(stream_of(self._topic + DEAD_SUFFIX), fields_of(letter))
-        pipeline.xack(self._key, self._name, delivery.ack_id)
-        pipeline.execute()
+        self._client.xadd(stream_of(self._topic + DEAD_SUFFIX), fields_of(letter))
+        self._client.xack(self._key, self._name, delivery.ack_id)
 
     def backlog(self) -> Backlog:
         with translated():
