@@ -17,10 +17,13 @@ from tidemill_ingest.keys import lock, read_keys
 from tidemill_ingest.preparing import Preparer
 from tidemill_ingest.routes import LARGE_BODY_BYTES, make_routes
 from tidemill_ingest.settings import Settings
+from tidemill_ingest.uploads import UploadLimits
 
 LARGE_BODIES_MAX = 2
 """So many bodies of the largest size are in hand at once; parsed and decoded, each takes a multiple of it."""
 FORM_FIELDS_MAX = 16
+UNPACKED_PER_BODY = 2
+"""An archive may unpack to so many bodies of the largest size: pictures are packed already."""
 
 
 def make_intake(settings: Settings, bus: Bus) -> Intake:
@@ -46,5 +49,6 @@ def create_app(settings: Settings, bus: Bus, intake: Intake) -> Flask:
     app.config["MAX_FORM_PARTS"] = SAMPLES_PER_MESSAGE_MAX + FORM_FIELDS_MAX
     lingering.install(app, unread_bytes_min=LARGE_BODY_BYTES)
     bodies = Budget("large requests", LARGE_BODIES_MAX * settings.body_bytes_max)
-    app.register_blueprint(make_routes(intake, bodies, settings.body_bytes_max))
+    limits = UploadLimits(settings.images.size_bytes_max, UNPACKED_PER_BODY * settings.body_bytes_max)
+    app.register_blueprint(make_routes(intake, bodies, settings.body_bytes_max, limits))
     return app

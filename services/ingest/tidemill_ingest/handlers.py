@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tidemill_contracts.bus import Bus
@@ -33,8 +34,10 @@ class Intake:
         self._preparer = preparer
         self._samples_per_message = samples_per_message
 
-    def accept(self, received: SamplesReceived, field: str = "samples") -> Accepted:
+    def accept(self, received: SamplesReceived, places: Sequence[str] | None = None) -> Accepted:
         """Publish every sample, or none.
+
+        places: what each is called in errors; without them ``samples[0]`` and so on.
 
         Raises:
             InvalidInput: a sample is not taken; nothing was published.
@@ -46,7 +49,11 @@ class Intake:
         seen: Counter[bytes] = Counter()
         prepared = [
             self._preparer.prepare(
-                sample, expected, source=received.source, seen=seen, field=f"{field}[{index}]"
+                sample,
+                expected,
+                source=received.source,
+                seen=seen,
+                field=places[index] if places else f"samples[{index}]",
             )
             for index, sample in enumerate(received.samples)
         ]

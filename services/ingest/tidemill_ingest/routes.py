@@ -11,13 +11,14 @@ from tidemill_contracts.events import SamplesReceived
 from tidemill_ingest import measures
 from tidemill_ingest.budget import Budget
 from tidemill_ingest.handlers import Accepted, Intake
-from tidemill_ingest.submissions import read_form, read_submission, submission_of_files
+from tidemill_ingest.submissions import read_submission
+from tidemill_ingest.uploads import Upload, UploadLimits, read_uploads
 
 LARGE_BODY_BYTES = 1024 * 1024
 """Bodies from here on are counted against the budget; smaller ones are bounded by the number of threads."""
 
 
-def make_routes(intake: Intake, bodies: Budget, body_bytes_max: int) -> Blueprint:
+def make_routes(intake: Intake, bodies: Budget, body_bytes_max: int, limits: UploadLimits) -> Blueprint:
     """`POST /v1/samples` and `POST /v1/files`. bodies: bytes of large bodies in hand at once."""
     routes = Blueprint("v1", __name__, url_prefix="/v1")
 
@@ -27,7 +28,7 @@ def make_routes(intake: Intake, bodies: Budget, body_bytes_max: int) -> Blueprin
 
     @routes.post("/files")
     def files() -> tuple[Response, int]:
-        return answer("files", lambda: intake.accept(_posted_files(request), field="file"))
+        return answer("files", lambda: intake.accept(*_posted_files(request, limits)))
 
     def answer(door: str, accept: Callable[[], Accepted]) -> tuple[Response, int]:
         length = body_bytes_max if request.content_length is None else request.content_length
@@ -62,12 +63,14 @@ def _posted_samples(posted: Request, body_bytes_max: int) -> SamplesReceived:
     return read_submission(body)
 
 
-def _posted_files(posted: Request) -> SamplesReceived:
+def _posted_files(posted: Request, limits: UploadLimits) -> tuple[SamplesReceived, list[str]]:
     if posted.mimetype != "multipart/form-data":
         raise UnsupportedType("send files as multipart/form-data, in parts named file")
     _check_encoding(posted)
-    form = read_form(posted.form.to_dict())
-    return submission_of_files(form, [file.read() for file in posted.files.getlist("file")])
+    uploads = [
+        Upload(file.filename or "", file.mimetype, file.read()) for file in posted.files.getlist("file")
+    ]
+    return read_uploads(posted.form.to_dict(), uploads, limits)
 
 
 def _check_encoding(posted: Request) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from tidemill_contracts.bus import Message
 from tidemill_contracts.envelope import field_path, from_message
 from tidemill_contracts.errors import InvalidInput
@@ -19,15 +20,34 @@ class Submission(SamplesReceived):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FilesForm(BaseModel):
-    """The fields beside uploaded files; they hold for all of them."""
+class UploadForm(BaseModel):
+    """The fields beside whatever is uploaded; they hold for all of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Name
-    label: Label
     split: Split = "train"
     source: Source = "files"
+
+
+class FilesForm(UploadForm):
+    """Beside pictures: the label of all of them."""
+
+    label: Label
+
+
+class ArchiveForm(UploadForm):
+    """Beside an archive: nothing more, for its folders are the labels."""
+
+
+class TableForm(UploadForm):
+    """Beside a table: which column is the label, and which one is the text, if the sample is a text."""
+
+    label: Annotated[str, StringConstraints(min_length=1)]
+    text: Annotated[str, StringConstraints(min_length=1)] | None = None
+
+
+F = TypeVar("F", bound=UploadForm)
 
 
 def read_submission(body: bytes) -> SamplesReceived:
@@ -41,13 +61,18 @@ def read_submission(body: bytes) -> SamplesReceived:
 
 
 def read_form(fields: Mapping[str, str]) -> FilesForm:
+    """The fields beside pictures; raises as `read_form_of` does."""
+    return read_form_of(FilesForm, fields)
+
+
+def read_form_of(kind: type[F], fields: Mapping[str, str]) -> F:
     """The form's fields.
 
     Raises:
         InvalidInput: one is missing, wrong or unknown; `field` says which.
     """
     try:
-        return FilesForm.model_validate(dict(fields))
+        return kind.model_validate(dict(fields))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = field_path(first["loc"])
