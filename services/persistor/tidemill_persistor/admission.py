@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tidemill_contracts.bus import Delivery
 from tidemill_contracts.envelope import event_time
 from tidemill_contracts.errors import InvalidInput
-from tidemill_contracts.glance import look
+from tidemill_contracts.glance import Glancer
 from tidemill_contracts.readable import ReadableSamples, read_samples
 
 OVERHEAD_BYTES = 1024
@@ -21,6 +21,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Earlier events have a wrong clock too."""
 HOUR_S = 3600
 PLACES_REMEMBERED = 1000
+
+_look = Glancer().look
 
 
 class Place(NamedTuple):
@@ -64,7 +66,7 @@ def admit(delivery: Delivery) -> Held:
             happened = told
     found: ReadableSamples | None = None
     try:
-        dataset, split, sample_count = look(message)
+        dataset, split, sample_count = _look(message)
     except InvalidInput:
         found = read_samples(message)
         dataset, split, sample_count = found.event.dataset, found.event.split, len(found.positions)

@@ -95,8 +95,10 @@ class Worker:
         deliveries = self._subscription.pull(self._intake.messages_max(self._hand.room()), wait_s)
         self.outage.over()
         self._leases.hold(delivery.ack_id for delivery in deliveries)
-        for delivery in deliveries:
-            self._take(delivery)
+        if deliveries:
+            now_s = self._clock()
+            sizes = [self._take(delivery, now_s) for delivery in deliveries]
+            self._intake.saw(max(sizes), len(sizes))
         self._measure()
 
     def flush(self) -> None:
@@ -114,20 +116,21 @@ class Worker:
         for batch in self._hand.batches():
             self._give_back(batch)
 
-    def _take(self, delivery: Delivery) -> None:
+    def _take(self, delivery: Delivery, now_s: float) -> int:
+        """Take the message in hand, or put it aside; the memory that it takes there."""
         if delivery.attempt > 1:
             measures.REDELIVERIES.inc()
         try:
             held = admit(delivery)
         except InvalidInput as error:
             self._put_aside(delivery, error)
-            return
+            return 0
         if held.parted is not None:
             if not self._put_samples_aside(delivery, held.parted):
-                return
+                return 0
             held = held._replace(parted=None)
-        self._intake.saw(held.size_bytes)
-        self._hand.add(held, self._clock())
+        self._hand.add(held, now_s)
+        return held.size_bytes
 
     def _put_samples_aside(self, delivery: Delivery, found: ReadableSamples) -> bool:
         """Dead-letter the bad samples of a message; False where that fails: then all of it comes again.

@@ -12,7 +12,7 @@ from tidemill_contracts.bus import Message
 from tidemill_contracts.envelope import from_message
 from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.events import SamplesReceived
-from tidemill_contracts.glance import Glance, look
+from tidemill_contracts.glance import Glance, Glancer
 
 GOOD = {"id": "a", "label": "7", "text": "t"}
 SCALARS = (
@@ -64,9 +64,12 @@ def events(message: Message) -> Glance | None:
     return Glance(event.dataset, event.split, len(event.samples))
 
 
+LOOK = Glancer().look
+
+
 def glanced(message: Message) -> Glance | None:
     try:
-        return look(message)
+        return LOOK(message)
     except InvalidInput:
         return None
 
@@ -114,7 +117,7 @@ def test_an_envelope_of_another_type_is_refused() -> None:
     body = json.dumps({"dataset": "d", "samples": [GOOD]}).encode()
 
     with pytest.raises(InvalidInput, match="expected an event of type"):
-        look(Message(body, {"ce-type": "tidemill.batch.stored.v1"}))
+        LOOK(Message(body, {"ce-type": "tidemill.batch.stored.v1"}))
 
 
 def test_every_kind_of_content_is_known() -> None:
@@ -122,4 +125,4 @@ def test_every_kind_of_content_is_known() -> None:
 
     for content in contents * 3:
         body = {"dataset": "d", "split": "test", "samples": [{"label": 3, **content}] * 2}
-        assert look(Message(json.dumps(body).encode())) == Glance("d", "test", 2)
+        assert LOOK(Message(json.dumps(body).encode())) == Glance("d", "test", 2)

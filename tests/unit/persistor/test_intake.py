@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidemill_persistor.intake import PULL_MESSAGES_MAX, Intake
+from tidemill_persistor.intake import PULL_MESSAGES_MAX, PULLS_MAX, Intake
 
 ROOM = (20_000, 32 * 2**20)
 
@@ -14,16 +14,14 @@ def test_at_first_messages_are_taken_for_large() -> None:
 def test_small_messages_are_soon_asked_for_by_the_hundred() -> None:
     intake = Intake()
 
-    for _ in range(400):
-        intake.saw(1500)
+    intake.saw(1500, messages=500)
 
-    assert intake.messages_max(ROOM) == PULL_MESSAGES_MAX
+    assert intake.messages_max(ROOM) == PULLS_MAX * PULL_MESSAGES_MAX
 
 
 def test_one_large_message_makes_the_next_pull_small() -> None:
     intake = Intake()
-    for _ in range(1000):
-        intake.saw(1500)
+    intake.saw(1500, messages=1000)
 
     intake.saw(8 * 2**20)
 
