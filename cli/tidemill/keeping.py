@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 
-from tidemill_contracts.envelope import from_message
 from tidemill_contracts.errors import InvalidInput, Unavailable
-from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.identified import identified
 from tidemill_contracts.layout import SAMPLES, parse_batch_name
 from tidemill_contracts.objects import ObjectStore
+from tidemill_contracts.readable import read_samples
 from tidemill_contracts.stored_batch import decode_batch
 
 from tidemill.unread import Unread
@@ -36,10 +35,10 @@ class KeptIds:
         for name in sorted(object_names(self._store, self._dataset) - self._read):
             for message in decode_batch(self._store.get(name), name):
                 try:
-                    event = from_message(message.message, SamplesReceived)
+                    read = read_samples(message.message)
                 except InvalidInput:
                     continue  # no reader takes samples from it
-                self._ids.update(each.sample_id for each in identified(event))
+                self._ids.update(each.sample_id for each in identified(read.event, read.positions))
             self._read.add(name)
 
     def among(self, ids: list[str]) -> set[str]:

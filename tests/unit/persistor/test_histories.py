@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tidemill_contracts.bus import Backlog, Delivery, Message, Subscription
+from tidemill_contracts.bus import DEAD_MESSAGE_ID, DEAD_SAMPLE, Backlog, Delivery, Message, Subscription
 from tidemill_contracts.envelope import from_message
 from tidemill_contracts.errors import Unavailable
 from tidemill_contracts.events import BatchStored
@@ -31,6 +31,8 @@ POINTS = (
     "after the acknowledgement",
     "before the burial",
     "after the burial",
+    "before the letters of samples",
+    "after the letters of samples",
 )
 POISON = Message(b"not JSON")
 DONE = Backlog(waiting=0, leased=0)
@@ -53,6 +55,7 @@ class World:
         )
         self.published: dict[str, bytes] = {}
         self.poisoned = 0
+        self.mixed: set[str] = set()
         self.workers = [self.new_worker(), self.new_worker()]
 
     def new_worker(self) -> tuple[Worker, LeaseKeeper]:
@@ -96,6 +99,11 @@ class Bus(MemoryBus):
         self._world = world
 
     def publish(self, topic: str, messages: Sequence[Message]) -> list[str]:
+        if topic == "samples.dead" and all(DEAD_SAMPLE in message.attributes for message in messages):
+            self._world.pass_point("before the letters of samples")
+            ids = super().publish(topic, messages)
+            self._world.pass_point("after the letters of samples")
+            return ids
         if topic != "batches":
             return super().publish(topic, messages)
         self._world.pass_point("before the announcement")
@@ -159,6 +167,26 @@ def publish(count: int) -> Step:
     return step
 
 
+def publish_mixed(world: World) -> None:
+    """A message with a bad sample between two sound ones."""
+    if world.bus.failing:
+        return
+    number = len(world.published) + world.poisoned
+    samples = f'{{"id":"s{number}","label":"x","text":"{number}"}},{{"text":"bad"}},{{"label":"y","text":""}}'
+    body = f'{{"dataset":"a","samples":[{samples}]}}'.encode()
+    [ident] = world.bus.publish("samples", [Message(body)])
+    world.published[ident] = body
+    world.mixed.add(ident)
+
+
+def letters(world: World) -> tuple[list[bytes], set[str]]:
+    """The messages that were buried whole, and those of which a sample was, which may be told of again."""
+    dead = world.bus.published("samples.dead")
+    whole = [letter.data for letter in dead if DEAD_SAMPLE not in letter.attributes]
+    parts = {letter.attributes[DEAD_MESSAGE_ID] for letter in dead if DEAD_SAMPLE in letter.attributes}
+    return whole, parts
+
+
 def publish_poison(world: World) -> None:
     if not world.bus.failing:
         world.bus.publish("samples", [POISON])
@@ -220,6 +248,7 @@ WORKER = st.integers(0, 1)
 STEPS = st.one_of(
     st.builds(publish, st.integers(1, 5)),
     st.just(publish_poison),
+    st.just(publish_mixed),
     st.builds(turn, WORKER),
     st.builds(turn, WORKER),
     st.builds(extend, WORKER),
@@ -255,7 +284,7 @@ def test_no_history_loses_alters_or_buries_a_sound_message(steps: list[Step]) ->
     settle(world)
 
     assert world.announced() == world.published
-    assert [letter.data for letter in world.bus.published("samples.dead")] == [POISON.data] * world.poisoned
+    assert letters(world) == ([POISON.data] * world.poisoned, world.mixed)
 
 
 def test_a_crash_at_every_named_point_loses_nothing() -> None:
@@ -264,6 +293,7 @@ def test_a_crash_at_every_named_point_loses_nothing() -> None:
         for step in (
             publish(4),
             publish_poison,
+            publish_mixed,
             publish(3),
             arm(point),
             turn(0),
@@ -277,7 +307,7 @@ def test_a_crash_at_every_named_point_loses_nothing() -> None:
         settle(world)
 
         assert world.announced() == world.published, point
-        assert len(world.bus.published("samples.dead")) == 1, point
+        assert letters(world) == ([POISON.data], world.mixed), point
 
 
 def test_a_message_delivered_to_two_persistors_is_the_same_object_at_both() -> None:
