@@ -1,0 +1,39 @@
+"""What the images promise that are built here: how large, and ready to start."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.containers.compose_project import ComposeProject, docker
+
+BASE = "python:3.11-slim"
+OWN_MB_MAX = {"ingest": 100, "persistor": 90, "gateway": 140, "trainer": 1100, "serving": 1100}
+"""What an image adds to its base, which others make and may make larger or smaller."""
+ADAPTERS = "tidemill_chassis.adapters.pubsub_bus, tidemill_chassis.adapters.gcs_objects"
+STARTS = {
+    "ingest": ["tidemill_ingest.main"],
+    "persistor": ["tidemill_persistor.main"],
+    "trainer": ["tidemill_trainer.main", "tidemill_trainer.recipes.image_classifier"],
+    "serving": ["tidemill_serving.main", "tidemill_serving.engine.running"],
+    "gateway": ["tidemill_gateway.main", "tidemill_gateway.server.worker"],
+}
+
+
+def size_mb(image: str) -> int:
+    return int(docker("image", "inspect", "--format", "{{.Size}}", image)) // 10**6
+
+
+@pytest.mark.parametrize("service", OWN_MB_MAX)
+def test_an_image_adds_no_more_to_its_base_than_it_may(service: str, project: ComposeProject) -> None:
+    assert size_mb(f"tidemill/{service}:dev") - size_mb(BASE) <= OWN_MB_MAX[service]
+
+
+@pytest.mark.parametrize("service", STARTS)
+def test_whatever_a_service_imports_at_its_start_is_compiled(service: str, project: ComposeProject) -> None:
+    """The root file system is read-only: what is not compiled in the image is compiled at every start."""
+    statement = f"import {', '.join(STARTS[service])}, {ADAPTERS}"
+    look = f"python -v -c '{statement}' 2>&1 | grep -E \"^# code object from '.*[.]py'$\"; true"
+
+    compiled_now = docker("run", "--rm", "--entrypoint", "sh", f"tidemill/{service}:dev", "-c", look)
+
+    assert compiled_now == ""
