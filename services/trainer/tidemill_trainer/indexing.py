@@ -24,6 +24,7 @@ from tidemill_registry.sample_rows import (
     roles_of_contents,
     spoilt_samples,
 )
+from tidemill_registry.statistics import renew_statistics
 
 from tidemill_trainer.contents import FoundSample, read_contents
 from tidemill_trainer.datasets import Dataset
@@ -59,6 +60,9 @@ def index_pending(
             log.error("object_quarantined", error=error, object=each.name)
             with registry.write() as sql:
                 quarantine(sql, each.name, str(error))
+    if pending:
+        with registry.write() as sql:
+            renew_statistics(sql)
     return len(pending)
 
 
