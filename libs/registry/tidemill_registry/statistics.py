@@ -1,9 +1,9 @@
 """What PostgreSQL's planner knows of tables that have just grown.
 
-Autovacuum tells it within a minute or so. Until then it believes that a rule matches one row of a new table of
-4,000, tries every sample with every object and every use, and a pool that takes 0.1 s to read takes minutes
-(measured: not done after 60 s). A trainer reads the pools at once after it has filled the tables, so it renews
-the statistics itself.
+Autovacuum tells it within a minute or so. Until then it believes that a rule matches one row of a new table
+of 4,000, tries every sample with every object and every use, and a pool that takes 0.1 s to read takes
+minutes (measured: not done after 60 s). A trainer reads the pools at once after it has filled the tables, so
+it renews the statistics itself.
 """
 
 from __future__ import annotations
