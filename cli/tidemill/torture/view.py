@@ -17,7 +17,7 @@ from tidemill.torture.learner import MODEL
 from tidemill.torture.messages import DATASET
 from tidemill.verification import Tally, Verifier
 
-UNSURE_S_MAX = 60.0
+UNSURE_S_MAX = 120.0
 LOOK_EVERY_S = 0.5
 
 
