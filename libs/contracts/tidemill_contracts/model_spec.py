@@ -46,6 +46,8 @@ class RoundSpec(_Part):
 class TrainingSpec(_Part):
     """How a challenger is trained.
 
+    epochs_max: of a training that begins from nothing. epochs_warm_max: of one that goes on from a champion,
+        which has most of it behind it already; as many where it is not given.
     rehearsal_ratio: older samples that join, per new one, against forgetting.
     patience: epochs without a better loss on the tuning samples before training stops.
     tuning_percent: training samples that choose the epoch instead of training, by a hash of their content.
@@ -53,6 +55,7 @@ class TrainingSpec(_Part):
     """
 
     epochs_max: Annotated[int, Field(ge=1, le=1000)] = 10
+    epochs_warm_max: Annotated[int | None, Field(ge=1, le=1000)] = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
     rehearsal_ratio: Annotated[float, Field(ge=0, le=100)] = 1.0
@@ -60,12 +63,17 @@ class TrainingSpec(_Part):
     tuning_percent: Annotated[int, Field(ge=1, le=50)] = 10
     augment: bool = False
 
+    def epochs(self, *, warm: bool) -> int:
+        """How many epochs a training may have; warm: it goes on from a champion."""
+        return min(self.epochs_max, self.epochs_warm_max or self.epochs_max) if warm else self.epochs_max
+
 
 class GateSpec(_Part):
     """When a challenger is let through.
 
     gain_min: how much better than the champion's its metric must be.
-    significance: largest one-sided p-value of the paired test; 1 lets every gain through.
+    significance: largest one-sided p-value of the paired test. 0.5: better is more likely than not.
+        1 lets every gain through.
     class_floor: share of every class that must be right; class_drop_max: how far a class may fall below the
         champion's; both of classes with `class_samples_min` validation samples.
     agreement_min: share of its skill beyond chance that the champion must keep on a round's new samples;
@@ -75,8 +83,8 @@ class GateSpec(_Part):
     """
 
     metric: Literal["accuracy"] = "accuracy"
-    gain_min: Annotated[float, Field(ge=0, le=1)] = 0.001
-    significance: Annotated[float, Field(gt=0, le=1)] = 0.2
+    gain_min: Annotated[float, Field(ge=0, le=1)] = 0.0001
+    significance: Annotated[float, Field(gt=0, le=1)] = 0.5
     class_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     class_drop_max: Annotated[float, Field(ge=0, le=1)] = 0.15
     class_samples_min: Annotated[int, Field(ge=1)] = 20

@@ -15,6 +15,7 @@ from tidemill_registry.records import RoundRecord, SampleRow
 from tidemill_registry.round_rows import Snapshot, change_round, own_ids
 
 from tidemill_trainer.champion import Champion
+from tidemill_trainer.control import Beaten, ControlWatch
 from tidemill_trainer.examples import load_parts
 from tidemill_trainer.gate.decision import Evidence, chance_of
 from tidemill_trainer.gate.guards import leaked, shuffled
@@ -26,7 +27,6 @@ from tidemill_trainer.workbench import Workbench
 
 AGREEMENT_SAMPLES_MAX = 500
 """New samples on which the champion's agreement is measured."""
-
 log = get_logger(__name__)
 
 
@@ -96,7 +96,7 @@ def train(
     """The challenger's weights, what is to be told of a cold control, and the epochs.
 
     Every `gate.control_every` rounds a cold start is trained too; the better one on the tuning samples is the
-    challenger, so that a line that lost its way is left.
+    challenger, so that a line that lost its way is left. A cold one far behind does not run to its end.
     """
     recipe, epochs = bench.learner.recipe, Epochs()
     rows, spec = material.fit_rows, bench.spec
@@ -111,17 +111,20 @@ def train(
     every = spec.gate.control_every
     if champion is None or every == 0 or round_.number % every:
         return warm, {}, epochs
-    seed = round_.seed ^ 1
-    cold = recipe.train(
-        None, material.fit, material.tuning, seed=seed, watch=watch("control", epochs.control)
-    )
-    scores = {"warm": recipe.score(warm, material.tuning), "cold": recipe.score(cold, material.tuning)}
-    better = "cold" if scores["cold"].loss < scores["warm"].loss else "warm"
+    scores = {"warm": recipe.score(warm, material.tuning)}
+    control, cold = ControlWatch(watch("control", epochs.control), warm=scores["warm"]), None
+    try:
+        cold = recipe.train(None, material.fit, material.tuning, seed=round_.seed ^ 1, watch=control)
+        scores["cold"] = recipe.score(cold, material.tuning)
+    except Beaten as beaten:
+        scores["cold"] = beaten.score
+    better = "cold" if cold is not None and scores["cold"].loss < scores["warm"].loss else "warm"
     told = {name: score.measures for name, score in scores.items()}
     log.info(
         "cold_control", round_id=round_.id, better=better, **{f"{k}_loss": v["loss"] for k, v in told.items()}
     )
-    return (cold if better == "cold" else warm), {"control": {**told, "better": better}}, epochs
+    chosen = cold if cold is not None and better == "cold" else warm
+    return chosen, {"control": {**told, "better": better, "beaten": cold is None}}, epochs
 
 
 def measure(

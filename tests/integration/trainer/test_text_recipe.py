@@ -176,8 +176,8 @@ def test_the_same_data_and_seed_give_the_same_weights_and_they_survive_their_fil
     assert not TextClassifier(_spec(labels=["a", "b", "c"])).fits(loaded)
 
 
-def test_texts_are_read_word_by_word_and_pair_by_pair() -> None:
-    read = read_ngrams(tf.constant(["Isn't it 'GREAT' ?!", "好片", ""])).to_list()
+def test_texts_are_read_word_by_word_pair_by_pair_and_by_the_beginnings_of_long_words() -> None:
+    read = read_ngrams(tf.constant(["Isn't it 'GREAT' ?!", "好片", "", "tediously été"])).to_list()
 
     words = ["isn't", "it", "great", "?", "!"]
     pairs = ["< isn't", "isn't it", "it great", "great ?", "? !", "! >"]
@@ -185,6 +185,7 @@ def test_texts_are_read_word_by_word_and_pair_by_pair() -> None:
         words + pairs,
         ["好", "片", "< 好", "好 片", "片 >"],
         ["< >"],
+        ["tediously", "été", "< tediously", "tediously été", "été >", "tedio~"],
     ]
 
 

@@ -103,7 +103,7 @@ def test_a_round_that_does_not_help_leaves_the_champion_and_its_samples_ignored(
 
     assert statuses(world) == ["new promoted", "new ignored"]
     last = world.registry.rounds("points")[1]
-    assert "is not 0.001 above" in (last.reason or "")
+    assert "is not 0.0001 above" in (last.reason or "")
     assert (last.champion_version, last.challenger_version) == (1, None)
     pools = world.registry.pool_counts("points", "points")
     assert pools.ignored == last.train_count

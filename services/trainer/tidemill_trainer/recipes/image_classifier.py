@@ -73,7 +73,13 @@ class ImageClassifier:
             if start is not None:
                 network.set_weights(start)
             return train_network(
-                self._task(network), train, tuning, self._spec.training, seed=seed, watch=watch
+                self._task(network),
+                train,
+                tuning,
+                self._spec.training,
+                seed=seed,
+                watch=watch,
+                warm=start is not None,
             )
 
     def score(self, weights: Weights, examples: Examples) -> Score:

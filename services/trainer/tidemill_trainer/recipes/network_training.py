@@ -1,4 +1,4 @@
-"""Trains a network of any kind: shuffled epochs, a falling learning rate, the best epoch kept, resumable."""
+"""Trains a network of any kind: shuffled epochs, falling rate, averaged weights, the best kept, resumable."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tidemill_contracts.model_spec import TrainingSpec
 
+from tidemill_trainer.recipes.averaging import EVERY_STEPS, Average
 from tidemill_trainer.recipes.recipe import Examples, Score, State, Watch, Weights
 from tidemill_trainer.recipes.runtime import keras, tf
 
@@ -49,9 +50,19 @@ class _Best:
 
 
 def train_network(
-    task: Task, train: Examples, tuning: Examples, spec: TrainingSpec, *, seed: int, watch: Watch
+    task: Task,
+    train: Examples,
+    tuning: Examples,
+    spec: TrainingSpec,
+    *,
+    seed: int,
+    watch: Watch,
+    warm: bool = False,
 ) -> Weights:
     """Train from the network's present weights; return those of the best epoch by loss on `tuning`.
+
+    Measured and returned are averages of the weights along the way. warm: they are a champion's, for which
+    `epochs_warm_max` epochs are enough.
 
     Stops early after `patience` epochs without a better one. Goes on from what the watch kept. In the scope
     of a strategy of several workers each takes its share of every batch; all end with the same weights.
@@ -59,30 +70,44 @@ def train_network(
     optimizer = _optimizer(spec)
     optimizer.build(task.network.trainable_variables)
     step, best, done = _step(task, optimizer), _Best(task.network.get_weights()), 0
+    average, epochs = Average(), spec.epochs(warm=warm)
     kept = watch.kept()
     if kept is not None:
         best, done = _restore(kept, task.network, optimizer)
-    for epoch in range(done + 1, spec.epochs_max + 1):
+        average.restore(kept)
+    for epoch in range(done + 1, epochs + 1):
         if epoch - 1 - best.epoch >= spec.patience and best.epoch:
             break
         random = np.random.default_rng([seed, epoch])
-        optimizer.learning_rate.assign(learning_rate(spec, epoch))
+        optimizer.learning_rate.assign(learning_rate(spec, epoch, epochs))
         order, total = random.permutation(len(train)), 0.0
-        for start in range(0, len(order), spec.batch_size):
+        for number, start in enumerate(range(0, len(order), spec.batch_size), 1):
             watch.step()
             rows = order[start : start + spec.batch_size]
             total += float(step(task.batch(train.inputs[rows], random), train.targets[rows]))
-        score = task.score(tuning)
+            if number % EVERY_STEPS == 0:
+                average.add(task.network.get_weights())
+        average.add(task.network.get_weights())
+        score = _score(task, average.weights, tuning)
         if score.loss < best.loss or epoch == 1:
-            best = _Best(task.network.get_weights(), score.loss, epoch)
-        watch.keep(_state(epoch, best, task.network, optimizer))
+            best = _Best(average.weights, score.loss, epoch)
+        watch.keep({**_state(epoch, best, task.network, optimizer), **average.state()})
         watch.epoch(epoch, score, train_loss=total / max(1, len(order)))
     return best.weights
 
 
-def learning_rate(spec: TrainingSpec, epoch: int) -> float:
+def _score(task: Task, weights: Weights, tuning: Examples) -> Score:
+    """Of the weights; the network goes on from where it stood."""
+    stood = task.network.get_weights()
+    task.network.set_weights(weights)
+    score = task.score(tuning)
+    task.network.set_weights(stood)
+    return score
+
+
+def learning_rate(spec: TrainingSpec, epoch: int, epochs: int) -> float:
     """Falls along half a cosine, so that the last epochs settle what the first ones found."""
-    done = (epoch - 1) / spec.epochs_max
+    done = (epoch - 1) / epochs
     return spec.learning_rate * (RATE_LAST + (1 - RATE_LAST) * (1 + math.cos(math.pi * done)) / 2)
 
 

@@ -93,7 +93,8 @@ class TableRecipe(ABC):
                 losses=lambda targets, outputs: self.losses(targets, outputs, knowledge),
                 score=lambda part: self._score(forward, knowledge, part),
             )
-            best = train_network(task, train, tuning, self.spec.training, seed=seed, watch=watch)
+            warm = start is not None
+            best = train_network(task, train, tuning, self.spec.training, seed=seed, watch=watch, warm=warm)
         return [*knowledge.arrays(), *best]
 
     def score(self, weights: Weights, examples: Examples) -> Score:

@@ -72,7 +72,8 @@ class TextClassifier:
                 ),
                 score=lambda part: classification_score(_logs(network, part.inputs), part.targets),
             )
-            best = train_network(task, train, tuning, self._spec.training, seed=seed, watch=watch)
+            warm = start is not None
+            best = train_network(task, train, tuning, self._spec.training, seed=seed, watch=watch, warm=warm)
         return [pack(vocabulary), *best]
 
     def score(self, weights: Weights, examples: Examples) -> Score:

@@ -12,6 +12,10 @@ TEXT_BYTES_MAX = 16_384
 TOKENS_MAX = 512
 TOKEN_CHARACTERS_MAX = 32
 """Of a longer word only the beginning counts."""
+STEM_CHARACTERS = 5
+"""A longer word also counts by its beginning, so that a rare form is known by its family."""
+STEM = "~"
+"""Stands behind a beginning; no word holds it."""
 BEGIN, END = "<", ">"
 """Stand before and behind a text in its pairs; no token looks like them."""
 _ALONE = r"([!?\p{So}\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}])"
@@ -20,7 +24,8 @@ _OUTER_QUOTES = r" '+|'+ "
 
 
 def read_ngrams(texts: Any) -> Any:
-    """Ragged string[batch, (n-grams)] of string[batch]: the words of each text, then its pairs of neighbours.
+    """Ragged string[batch, (n-grams)] of string[batch]: the words of each text, then its pairs of neighbours,
+    then the beginnings of its long words.
 
     Words are in lower case. Signs that carry a feeling, emoji, and letters of languages that put no spaces
     stand alone; everything else divides. What is not UTF-8 divides too: any bytes at all are read, and a text
@@ -38,7 +43,10 @@ def read_ngrams(texts: Any) -> Any:
         tf.strings.substr(words.values, 0, TOKEN_CHARACTERS_MAX, unit="UTF8_CHAR"),
     )
     pairs = tf.strings.ngrams(words, 2, separator=" ", pad_values=(BEGIN, END), padding_width=1)
-    return tf.concat([words, pairs], axis=1)
+    is_long = words.with_values(tf.strings.length(words.values, unit="UTF8_CHAR") > STEM_CHARACTERS)
+    long = tf.ragged.boolean_mask(words, is_long)
+    stems = long.with_values(tf.strings.substr(long.values, 0, STEM_CHARACTERS, unit="UTF8_CHAR") + STEM)
+    return tf.concat([words, pairs, stems], axis=1)
 
 
 def make_table(ngrams: list[bytes]) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 NGRAMS_MAX = 500_000
-"""A full vocabulary stays as it is. Ten thousand film reviews of a sentence have 112,000 n-grams."""
+"""A full vocabulary stays as it is. Ten thousand film reviews of a sentence have 140,000 n-grams."""
 _END = b"\n"
 
 
