@@ -14,7 +14,14 @@ from tidemill_registry.doubt_rows import list_near
 from tidemill_registry.sample_rows import get_samples
 from tidemill_registry.tables import samples
 from tidemill_trainer import examples
-from tidemill_trainer.monitoring.likeness import Likenesses, image_sketches, row_sketch, text_sketch
+from tidemill_trainer.monitoring.likeness import (
+    BITS_PER_DIFFERENCE,
+    DISTANCE_MAX,
+    Likenesses,
+    image_sketches,
+    row_sketch,
+    text_sketch,
+)
 
 Points = Callable[..., list[Sample]]
 
@@ -84,3 +91,26 @@ def test_a_large_round_lies_in_a_file_and_reads_the_same(
     for row, inputs in zip(rows, found.inputs, strict=True):
         (one,) = (sample for _, some in examples.read_samples(world.store, [row], objects) for sample in some)
         assert (one.row or {})["x"] == inputs[0]
+
+
+def test_what_is_found_by_counts_and_middles_is_what_comparing_all_finds() -> None:
+    random = np.random.default_rng(5)
+    bits = random.random((60, 256)) < random.uniform(0, 0.6, (60, 1))
+    changed = bits.copy()
+    for row in changed:
+        row[random.choice(256, random.integers(0, 12), replace=False)] ^= True
+    known = {f"k{place}": np.packbits(row).tobytes().hex() for place, row in enumerate(bits)}
+    asked = {f"a{place}": np.packbits(row).tobytes().hex() for place, row in enumerate(changed)}
+    side = Likenesses()
+    side.add(known)
+
+    found = {(each.test_id, each.train_id, each.distance) for each in side.near(asked, is_test=True)}
+
+    expected = set()
+    for mine, row in enumerate(changed):
+        for other, against in enumerate(bits):
+            distance, either = int((row != against).sum()), int((row | against).sum())
+            if distance <= min(DISTANCE_MAX, either // BITS_PER_DIFFERENCE):
+                expected.add((f"a{mine}", f"k{other}", distance))
+    assert found == expected
+    assert len(expected) > 10

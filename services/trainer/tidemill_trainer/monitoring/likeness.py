@@ -24,7 +24,10 @@ BITS_PER_DIFFERENCE = 16
 """Bits that must be set in either sketch for each bit in which they may differ."""
 TOLD_MAX = 1000
 """Likenesses told of per object; a test set that was copied whole needs no longer list."""
-COMPARED_AT_ONCE = 4_000_000
+COMPARED_AT_ONCE = 250_000
+"""Pairs of sketches; what they take stays in a processor's cache."""
+MIDDLE = (1, 2)
+"""Words of a sketch that tell most pairs apart: an image's rim is often empty."""
 DIGITS = 4
 
 Bits = npt.NDArray[np.uint64]
@@ -87,22 +90,48 @@ class Likenesses:
         self.bits = np.concatenate([self.bits, as_bits(list(found.values()))])
 
     def near(self, found: Mapping[str, str], *, is_test: bool) -> list[NearDuplicate]:
-        """Which of those here are nearly like one of `found`; is_test: whether `found` are test samples."""
-        told: list[NearDuplicate] = []
+        """Which of those here are nearly like one of `found`; is_test: whether `found` are test samples.
+
+        Sketches can only be near whose numbers of set bits are: only those are compared.
+        """
         wanted, new = as_bits(list(found.values())), list(found)
-        at_once = max(1, COMPARED_AT_ONCE // max(1, len(self.ids)))
-        for start in range(0, len(new), at_once):
-            differing = wanted[start : start + at_once, None, :] ^ self.bits[None]
-            distances = np.bitwise_count(differing).sum(axis=2, dtype=np.int64)
-            either = np.bitwise_count(wanted[start : start + at_once, None, :] | self.bits[None])
-            # A thin stroke sets few bits, and all thin strokes set nearly the same ones.
-            allowed = either.sum(axis=2, dtype=np.int64) // BITS_PER_DIFFERENCE
-            near = distances <= np.minimum(DISTANCE_MAX, allowed)
-            for mine, other in np.argwhere(near)[: TOLD_MAX - len(told)]:
-                pair = new[start + mine], self.ids[other]
-                test_id, train_id = pair if is_test else pair[::-1]
-                told.append(NearDuplicate(test_id, train_id, int(distances[mine, other])))
+        mine, theirs = _set_bits(wanted), _set_bits(self.bits)
+        order = np.argsort(theirs, kind="stable")
+        known, theirs = self.bits[order], theirs[order]
+        pairs: list[tuple[int, int, int]] = []
+        for count in np.unique(mine):
+            rows = np.flatnonzero(mine == count)
+            first = int(np.searchsorted(theirs, count - DISTANCE_MAX, "left"))
+            last = int(np.searchsorted(theirs, count + DISTANCE_MAX, "right"))
+            at_once = max(1, COMPARED_AT_ONCE // max(1, last - first))
+            for start in range(0, len(rows), at_once):
+                some = rows[start : start + at_once]
+                for here, there, distance in _near_pairs(
+                    wanted[some], known[first:last], TOLD_MAX - len(pairs)
+                ):
+                    pairs.append((int(some[here]), int(order[first + there]), distance))
+        told: list[NearDuplicate] = []
+        for here, there, distance in sorted(pairs):
+            pair = new[here], self.ids[there]
+            test_id, train_id = pair if is_test else pair[::-1]
+            told.append(NearDuplicate(test_id, train_id, distance))
         return told
+
+
+def _set_bits(bits: Bits) -> npt.NDArray[np.int64]:
+    counts: npt.NDArray[np.int64] = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+    return counts
+
+
+def _near_pairs(some: Bits, others: Bits, limit: int) -> list[tuple[int, int, int]]:
+    """At most so many (place in `some`, place in `others`, distance) of those that are near."""
+    in_the_middle = sum(np.bitwise_count(some[:, None, word] ^ others[None, :, word]) for word in MIDDLE)
+    mine, theirs = np.nonzero(in_the_middle <= DISTANCE_MAX)
+    distances = _set_bits(some[mine] ^ others[theirs])
+    # A thin stroke sets few bits, and all thin strokes set nearly the same ones.
+    allowed = _set_bits(some[mine] | others[theirs]) // BITS_PER_DIFFERENCE
+    near = np.flatnonzero(distances <= np.minimum(DISTANCE_MAX, allowed))[:limit]
+    return list(zip(mine[near].tolist(), theirs[near].tolist(), distances[near].tolist(), strict=True))
 
 
 def as_bits(sketches: Sequence[str]) -> Bits:
