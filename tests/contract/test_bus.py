@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tidemill_chassis.adapters.redis_bus import RedisBus
-from tidemill_contracts.bus import DEAD_ATTEMPTS, DEAD_REASON, DEAD_SUBSCRIPTION, Bus, Delivery, Message
+from tidemill_contracts.bus import (
+    DEAD_ATTEMPTS,
+    DEAD_REASON,
+    DEAD_SUBSCRIPTION,
+    AsksAhead,
+    Bus,
+    Delivery,
+    Message,
+)
 from tidemill_contracts.errors import Unavailable
 from tidemill_contracts.memory_bus import MemoryBus
 
@@ -74,6 +82,28 @@ def test_every_message_of_a_large_publish_arrives_under_an_id_of_its_own(bus: Bu
     found = {one.message_id: one.message.data for one in got}
     assert found == {ident: str(n).encode() for n, ident in enumerate(ids)}
     assert len(found) == 2500
+
+
+def test_what_is_asked_for_ahead_comes_once_with_later_pulls(bus: Bus) -> None:
+    subscription = bus.subscribe("t", "s")
+    if not isinstance(subscription, AsksAhead):
+        pytest.skip("it hands out at once what it has")
+    got: list[Delivery] = []
+
+    def pull() -> list[Delivery]:
+        subscription.ask(50)
+        deliveries = subscription.pull(50, 0.2)
+        subscription.ask(50)
+        subscription.acknowledge([one.ack_id for one in deliveries])
+        return deliveries
+
+    subscription.ask(50)  # while there is nothing
+    assert subscription.pull(50, 0.0) == []
+    bus.publish("t", [Message(str(n).encode()) for n in range(300)])
+    got = pull_until(pull, 300)
+
+    assert sorted(texts(got)) == sorted(str(n).encode() for n in range(300))
+    assert {one.attempt for one in got} == {1}
 
 
 def test_messages_of_one_ordering_key_come_in_the_order_published(bus: Bus) -> None:

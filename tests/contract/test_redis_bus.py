@@ -11,6 +11,8 @@ from tidemill_chassis.adapters.redis_bus import RedisBus
 from tidemill_contracts.bus import Message
 from tidemill_contracts.errors import Overloaded, Unavailable
 
+from tests.emulators.machine import wait_until
+
 WAIT_S = 20.0
 
 
@@ -33,6 +35,19 @@ def test_what_every_group_acknowledged_is_forgotten(redis_url: str, monkeypatch:
 
     assert stream_length(redis_url, "t") < 300
     bus.close()
+
+
+def test_what_was_asked_for_ahead_and_never_pulled_is_given_back_at_the_end(redis_url: str) -> None:
+    leaving, staying = RedisBus.from_url(redis_url), RedisBus.from_url(redis_url)
+    first, second = (bus.subscribe("t", "s", ack_deadline_s=600) for bus in (leaving, staying))
+    staying.publish("t", [Message(b"x")] * 5)
+    first.ask(5)
+    wait_until(lambda: second.backlog().leased == 5)
+
+    leaving.close()
+
+    assert [one.attempt for one in second.pull(5, WAIT_S)] == [2] * 5
+    staying.close()
 
 
 def test_trimming_never_touches_what_one_group_still_has_to_do(

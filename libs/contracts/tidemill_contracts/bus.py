@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 DEAD_SUFFIX = ".dead"
 """A topic's dead-letter topic is the topic's name and this."""
@@ -102,6 +102,22 @@ class Subscription(Protocol):
 
         Raises:
             Unavailable: the bus did not answer, or tells its backlog elsewhere; the text says where.
+        """
+        ...
+
+
+@runtime_checkable
+class AsksAhead(Protocol):
+    """A subscription that can fetch messages while its caller works on others."""
+
+    def ask(self, messages_max: int) -> None:
+        """Ask for the next messages already: a later pull hands them out, at most so many.
+
+        They are leased from when the bus gives them, and nothing extends that until they are pulled. Call it
+        from the thread that pulls.
+
+        Raises:
+            Unavailable: the bus did not answer; try again.
         """
         ...
 

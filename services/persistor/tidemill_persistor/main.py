@@ -21,7 +21,6 @@ from tidemill_contracts.errors import TidemillError, Unavailable
 from tidemill_contracts.events import SamplesReceived
 from tidemill_contracts.objects import ObjectStore
 
-from tidemill_persistor.ahead import PullAhead
 from tidemill_persistor.batching import Hand
 from tidemill_persistor.handlers import SUBSCRIPTION
 from tidemill_persistor.leases import LeaseKeeper
@@ -101,22 +100,17 @@ def serve(settings: Settings, stop: Stop) -> None:
 
 @contextmanager
 def working(settings: Settings, subscription: Subscription, store: ObjectStore, bus: Bus) -> Iterator[Worker]:
-    """A worker whose threads pull ahead, store and keep leases while the context is open."""
+    """A worker whose threads store and keep leases while the context is open."""
     leases = LeaseKeeper(subscription, settings.lease_s)
-    with (
-        ThreadPoolExecutor(AT_ONCE, "store") as executor,
-        PullAhead(subscription, leases) as ahead,
-        leases,
-    ):
+    with ThreadPoolExecutor(AT_ONCE, "store") as executor, leases:
         yield Worker(
-            ahead,
+            subscription,
             store,
             bus,
             hand=Hand(settings.batch, settings.hand),
             leases=leases,
             codec=settings.codec,
             executor=executor,
-            on_stored=ahead.wake,
         )
 
 

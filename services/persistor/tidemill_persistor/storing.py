@@ -43,12 +43,9 @@ class Inline(Executor):
 class Storing:
     """Runs `keep` on batches, at most AT_ONCE at a time, by the threads of an executor."""
 
-    def __init__(
-        self, keep: Callable[[Batch], Kept], executor: Executor, on_end: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, keep: Callable[[Batch], Kept], executor: Executor) -> None:
         self._keep = keep
         self._executor = executor
-        self._on_end = on_end
         self._under_way: dict[Future[Kept], Batch] = {}
 
     def is_busy(self) -> bool:
@@ -57,11 +54,7 @@ class Storing:
 
     def start(self, batch: Batch) -> None:
         """Store the batch; `ended` tells when that is over."""
-        future = self._executor.submit(self._keep, batch)
-        self._under_way[future] = batch
-        if self._on_end is not None:
-            on_end = self._on_end
-            future.add_done_callback(lambda _: on_end())
+        self._under_way[self._executor.submit(self._keep, batch)] = batch
 
     def ended(self) -> Iterator[tuple[Batch, Future[Kept]]]:
         """Each batch whose storing is over, once, with how it ended."""

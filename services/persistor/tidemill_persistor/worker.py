@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from tidemill_chassis.lifecycle import Stop
 from tidemill_chassis.logs import get_logger
-from tidemill_contracts.bus import DEAD_SUFFIX, Bus, Delivery, Subscription
+from tidemill_contracts.bus import DEAD_SUFFIX, AsksAhead, Bus, Delivery, Subscription
 from tidemill_contracts.dead_samples import sample_letters
 from tidemill_contracts.errors import InvalidInput, Unavailable
 from tidemill_contracts.events import SamplesReceived
@@ -21,7 +22,7 @@ from tidemill_persistor import measures
 from tidemill_persistor.admission import admit
 from tidemill_persistor.batching import Batch, Hand
 from tidemill_persistor.handlers import SUBSCRIPTION, store_batch
-from tidemill_persistor.intake import Intake
+from tidemill_persistor.intake import PULL_MESSAGES_MAX, Intake
 from tidemill_persistor.leases import LeaseKeeper
 from tidemill_persistor.outage import Outage
 from tidemill_persistor.storing import Inline, Kept, Storing
@@ -37,8 +38,7 @@ FLUSH_S_MAX = 8.0
 class Worker:
     """Moves messages from a subscription into the store. One thread runs it.
 
-    executor: stores batches beside it; without one, `turn` does. on_stored: called when such a batch is done,
-        so that a pull that waits may end.
+    executor: stores batches beside it; without one, `turn` does.
     """
 
     def __init__(
@@ -51,7 +51,6 @@ class Worker:
         leases: LeaseKeeper,
         codec: Codec = "deflate",
         executor: Executor | None = None,
-        on_stored: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         pull_wait_s_max: float = PULL_WAIT_S_MAX,
     ) -> None:
@@ -64,7 +63,8 @@ class Worker:
         self._clock = clock
         self._pull_wait_s_max = pull_wait_s_max
         self._intake = Intake()
-        self._storing = Storing(self._keep, executor or Inline(), on_stored)
+        self._asks = subscription if isinstance(subscription, AsksAhead) else None
+        self._storing = Storing(self._keep, executor or Inline())
         self.outage = Outage(clock)
 
     def run(self, stop: Stop) -> None:
@@ -88,18 +88,30 @@ class Worker:
         if self.outage.reason:  # nothing is pulled until the store has shown that it answers
             self._storing.wait_for_all()
             self._settle_stored()
-        if self._hand.room() == (0, 0):
+        room = self._hand.room()
+        if room == (0, 0):
             self._storing.wait_for_one(self._pull_wait_s_max)
             return
+        wanted = self._intake.messages_max(room)
         wait_s = min(self._pull_wait_s_max, self._hand.due_in_s(self._clock()))
-        deliveries = self._subscription.pull(self._intake.messages_max(self._hand.room()), wait_s)
+        waiting = self._hand.due(self._clock()) is not None  # as many are being stored as may be
+        deliveries = self._subscription.pull(min(wanted, PULL_MESSAGES_MAX), 0.0 if waiting else wait_s)
         self.outage.over()
-        self._leases.hold(delivery.ack_id for delivery in deliveries)
         if deliveries:
+            self._leases.hold(delivery.ack_id for delivery in deliveries)
+            self._ask(wanted - len(deliveries))
             now_s = self._clock()
             sizes = [self._take(delivery, now_s) for delivery in deliveries]
             self._intake.saw(max(sizes), len(sizes))
+        elif waiting:
+            self._storing.wait_for_one(self._pull_wait_s_max)
         self._measure()
+
+    def _ask(self, messages_max: int) -> None:
+        """Let the bus send the next messages while these are looked at: that takes it as long as us."""
+        if self._asks is not None and messages_max > 0:
+            with suppress(Unavailable):  # the next pull tells
+                self._asks.ask(min(messages_max, PULL_MESSAGES_MAX))
 
     def flush(self) -> None:
         """Store what is in hand for at most FLUSH_S_MAX; give the rest back."""

@@ -45,12 +45,21 @@ class OutstandingPull:
             taken, self._kept = self._kept[:messages_max], self._kept[messages_max:]
             return taken, self._clock() - self._came_at_s
 
+    def ask(self, messages_max: int) -> None:
+        """Send the next call already, if none is out and nothing came."""
+        with self._lock:
+            if self._call is None and not self._kept:
+                self._start(messages_max)
+
+    def _start(self, messages_max: int) -> None:
+        request = PULL.request(subscription=self._path, max_messages=min(messages_max, PULL_MESSAGES_MAX))
+        self._call = self._api.start(PULL, request, timeout_s=PULL_TIMEOUT_S)
+        self._call.add_done_callback(self._came)
+
     def _receive(self, messages_max: int, end_s: float) -> bool:
         """Wait for an answer; whether there is time for another."""
         if self._call is None:
-            request = PULL.request(subscription=self._path, max_messages=min(messages_max, PULL_MESSAGES_MAX))
-            self._call = self._api.start(PULL, request, timeout_s=PULL_TIMEOUT_S)
-            self._call.add_done_callback(self._came)
+            self._start(messages_max)
         try:
             answer = self._call.result(timeout=max(0.0, end_s - self._clock()))
         except grpc.FutureTimeoutError:

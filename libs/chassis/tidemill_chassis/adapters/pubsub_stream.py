@@ -73,6 +73,9 @@ class StreamingPull:
             self._changed.notify_all()
         return [message for _, message in taken], self._clock() - taken[0][0]
 
+    def ask(self, messages_max: int) -> None:
+        """Nothing: the stream sends by itself."""
+
     def close(self) -> list[Any]:
         """End the stream; what had come and nobody took."""
         with self._changed:

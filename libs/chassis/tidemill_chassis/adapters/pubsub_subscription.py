@@ -22,6 +22,8 @@ class Pulling(Protocol):
 
     def take(self, messages_max: int, wait_s: float) -> tuple[list[Any], float]: ...
 
+    def ask(self, messages_max: int) -> None: ...
+
     def close(self) -> list[Any]: ...
 
 
@@ -69,6 +71,10 @@ class PubsubSubscription:
                 with suppress(Unavailable):
                     self.dead_letter(delivery, f"delivered {self._attempts_max} times without success")
         return [delivery for delivery in deliveries if delivery.attempt <= self._attempts_max]
+
+    def ask(self, messages_max: int) -> None:
+        """As the port says; where that fails, the next pull tells."""
+        self._pulling.ask(messages_max)
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         for part in id_portions(ack_ids):

@@ -12,6 +12,7 @@ from tidemill_contracts.bus import DEAD_SUFFIX, Backlog, Delivery
 from tidemill_contracts.errors import Unavailable
 from tidemill_contracts.memory_bus import dead_letter_of
 
+from tidemill_chassis.adapters.redis_asked import AskedEntries, NotYet
 from tidemill_chassis.adapters.redis_entries import (
     Entry,
     NoGroup,
@@ -33,6 +34,10 @@ CLAIM_EVERY_S = 1.0
 CLAIMS_PER_LEASE = 10
 """While new messages come, expired leases are looked for so often. A look goes through all leases there are:
 with 10,000 in hand it took the server 5 ms, as long as handing out 1,500 new messages."""
+ASK_BLOCK_MS_MAX = 5_000
+"""So long the server waits for new messages before it answers what was asked ahead with nothing."""
+LEAVE_WAIT_MS = 100
+"""So long an answer may still be on its way when the consumer leaves."""
 CONSUMER_IDLE_S_MAX = 3600.0
 """A consumer that asked for nothing so long and holds nothing is dead: it is forgotten."""
 
@@ -60,6 +65,8 @@ class RedisSubscription:
         self._claim_from = b"0-0"
         self._claim_every_s = min(CLAIM_EVERY_S, ack_deadline_s / CLAIMS_PER_LEASE)
         self._claim_at_s = 0.0
+        self._asked: AskedEntries | None = None
+        self._ask_block_ms = min(ASK_BLOCK_MS_MAX, max(1, self._deadline_ms // 2))
         self._ordered = False  # until the first message with an ordering key: others cost nothing more
         self._scripts = StreamScripts(client, self._key, name, consumer)
 
@@ -89,9 +96,7 @@ class RedisSubscription:
         while True:
             left_ms = max(1, int((end_s - time.monotonic()) * 1000))
             block_ms = min(left_ms, max(1, self._deadline_ms // 2))
-            found: Any = self._client.xreadgroup(
-                self._name, self._consumer, {self._key: ">"}, count=messages_max, block=block_ms
-            )
+            found = self._read_new(messages_max, block_ms)
             entries = found[0][1] if found else []
             if not self._ordered and all(map(is_plain, entries)):
                 taken = deliveries_of(entries)
@@ -103,6 +108,30 @@ class RedisSubscription:
             again = self._pull_expired(messages_max) or self._pull_parked(messages_max)
             if again or time.monotonic() >= end_s:
                 return again
+
+    def _read_new(self, messages_max: int, block_ms: int) -> Any:
+        """The stream's next entries in its own form; nothing after `block_ms`."""
+        if self._asked is None:
+            return self._client.xreadgroup(
+                self._name, self._consumer, {self._key: ">"}, count=messages_max, block=block_ms
+            )
+        try:
+            found = self._asked.answer(block_ms / 1000)
+        except NotYet:
+            return None
+        except BaseException:
+            self._asked = None
+            raise
+        self._asked = None
+        return found
+
+    def ask(self, messages_max: int) -> None:
+        """Let the server hand out and send the next messages meanwhile."""
+        if self._asked is None:
+            with translated():
+                self._asked = AskedEntries(
+                    self._client, self._key, self._name, self._consumer, messages_max, self._ask_block_ms
+                )
 
     def _pull_expired(self, messages_max: int) -> list[Delivery]:
         for _ in range(CLAIM_PAGES_MAX):
@@ -226,6 +255,11 @@ class RedisSubscription:
             self._client.xtrim(self._key, minid="{}-{}".format(*min(oldest_needed)), approximate=True)
 
     def leave(self) -> None:
-        """Forget this consumer; without an answer, another one does so later."""
+        """Give back what nobody pulled and forget this consumer; without an answer, another one does so."""
+        with suppress(Unavailable, NoGroup), translated():
+            found = self._read_new(0, LEAVE_WAIT_MS) if self._asked is not None else None
+            self.give_back([entry.decode() for entry, _ in found[0][1]] if found else [])
+        if self._asked is not None:
+            self._asked.drop()
         with suppress(Unavailable, NoGroup), translated():
             self._scripts.leave()
