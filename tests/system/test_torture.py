@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 
 SEED = 5
+RATE = 300
 IN_TWO_ROUNDS = "kill-persistor,kill-in-round,store-errors,store-lies,poison"
 
 
 @pytest.mark.timeout(300)
 def test_nothing_is_lost_whatever_happens(tool: str) -> None:
     done = subprocess.run(
-        [tool, "torture", "--short", "--seed", str(SEED)], capture_output=True, text=True, check=False
+        [tool, "torture", "--short", "--seed", str(SEED), "--rate", str(RATE)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -30,7 +34,7 @@ def test_nothing_is_lost_on_pubsub_and_cloud_storage_either(
     tool: str, pubsub_emulator: Any, storage_server: Any, pubsub_url: str, bucket_url: str
 ) -> None:
     addresses = ["--bus", pubsub_url, "--store", bucket_url]
-    faults = ["--short", "--faults", IN_TWO_ROUNDS, "--rate", "200"]
+    faults = ["--short", "--faults", IN_TWO_ROUNDS, "--rate", str(RATE)]
 
     done = subprocess.run(
         [tool, "torture", "--seed", str(SEED), *addresses, *faults],

@@ -21,7 +21,7 @@ STORE_EMULATOR = "STORAGE_EMULATOR_HOST"
 BUS_EMULATOR = "PUBSUB_EMULATOR_HOST"
 FAULTS_PATH = "/_faults"
 ANSWER_S_MAX = 5.0
-LOCK_S_MAX = 0.5
+LOCK_S_MAX = 1.0
 """So long the registry waits for SQLite's lock: shorter than the fault that holds it."""
 
 Need = Literal["", "own broker", "own folder", "faulty store"]

@@ -25,8 +25,10 @@ def _dead_letters_down(rig: Rig) -> Iterator[None]:
     dead = stream_of(SamplesReceived.topic + DEAD_SUFFIX)
     away = f"{dead}.away"
     client = redis.Redis.from_url(rig.ground.bus_url)
-    client.rename(dead, away)
-    client.set(dead, "not a stream")
+    pipeline = client.pipeline(transaction=True)  # a letter that came in between would be overwritten
+    pipeline.rename(dead, away)
+    pipeline.set(dead, "not a stream")
+    pipeline.execute()
     rig.producer.ask_for_poison()
     yield
     pipeline = client.pipeline(transaction=True)
