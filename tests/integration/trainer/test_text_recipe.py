@@ -24,7 +24,7 @@ from tidemill_trainer.weights import dump_weights, load_weights, weights_digest
 from tests.integration.trainer.kinds import Silent, file_digests
 from tests.integration.trainer.sentences import review_samples
 
-TENTHS = 3
+TENTHS = (0, 9)
 FIRST = [
     *(("a dull and empty film", "negative"), ("dull , long , dull", "negative")),
     *(("a warm and funny film", "positive"), ("funny ! warm and wise", "positive")),
@@ -37,7 +37,7 @@ def _spec(**changes: Any) -> ModelSpec:
         "kind": "text_classifier",
         "dataset": "reviews",
         "labels": ["negative", "positive"],
-        "training": {"epochs_max": 8, "batch_size": 64, "learning_rate": 0.01},
+        "training": {"epochs_max": 8, "batch_size": 64, "learning_rate": 0.003},
     }
     return ModelSpec.model_validate({**parts, **changes})
 
@@ -73,8 +73,8 @@ def test_film_reviews_are_judged_as_well_as_by_logistic_regression(
     every = _examples(recipe, samples)
     ours, plain = [], []
 
-    # A single tenth of a thousand sentences is known to 0.013 only.
-    for tenth in range(TENTHS):
+    # Tenths by the hash of each text. A thousand sentences tell an accuracy to 0.013 only.
+    for tenth in TENTHS:
         rest, held = every.take(np.flatnonzero(tenths != tenth)), every.take(np.flatnonzero(tenths == tenth))
         tuning_rows = np.arange(len(rest)) % 10 == 0
         tuning, train = rest.take(np.flatnonzero(tuning_rows)), rest.take(np.flatnonzero(~tuning_rows))
@@ -84,7 +84,7 @@ def test_film_reviews_are_judged_as_well_as_by_logistic_regression(
         regression = LogisticRegression(max_iter=1000).fit(words.fit_transform(rest.inputs), rest.targets)
         plain.append(regression.score(words.transform(held.inputs), held.targets))
 
-    assert np.mean(ours) >= 0.77, ours
+    assert min(ours) >= 0.77, ours
     assert np.mean(ours) >= np.mean(plain) - 0.02, (ours, plain)
 
 
