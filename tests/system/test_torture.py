@@ -49,6 +49,8 @@ def test_nothing_is_lost_on_pubsub_and_cloud_storage_either(
 
 
 HASTY = """
+import time
+
 from tidemill_persistor.worker import Worker
 
 keep = Worker._keep
@@ -56,6 +58,7 @@ keep = Worker._keep
 
 def acknowledge_first(self, batch):
     self._subscription.acknowledge(batch.ack_ids())
+    time.sleep(0.5)  # what a slow store takes: in this time it is killed
     return keep(self, batch)
 
 
@@ -65,12 +68,12 @@ Worker._keep = acknowledge_first
 
 @pytest.mark.timeout(300)
 def test_a_persistor_that_acknowledges_too_early_is_caught(tool: str, tmp_path: Path) -> None:
-    """It is killed while the store is away: what it had acknowledged by then is nowhere."""
+    """It is killed while it writes: what it has acknowledged by then is nowhere."""
     (tmp_path / "sitecustomize.py").write_text(HASTY)
-    faults = ["--short", "--faults", "store-down,kill-persistor"]
+    faults = ["--faults", "kill-after-write", "--rounds", "3", "--rate", str(RATE)]
 
     done = subprocess.run(
-        [tool, "torture", "--seed", "1", *faults],
+        [tool, "torture", "--seed", str(SEED), *faults],
         env={**os.environ, "PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -78,6 +81,5 @@ def test_a_persistor_that_acknowledges_too_early_is_caught(tool: str, tmp_path: 
     )
 
     lost = next(line for line in done.stdout.splitlines() if "LOST" in line)
-    assert "store-down + kill-persistor" in done.stdout, "the order of faults is another: choose another seed"
     assert done.returncode == 1
     assert not re.search(r"│\s+0 │", lost)

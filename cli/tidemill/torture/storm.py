@@ -31,6 +31,8 @@ QUIET_S = 0.4
 """Between two faults, so that work is in hand when the next one comes."""
 TOGETHER = 0.5
 """How often a second fault comes while the first one lasts."""
+APART_S = 0.5
+"""From one fault of a round to the next: the first one has its effect before the second comes."""
 AT_ONCE_MAX = 3
 """So many faults come within one another in the short form."""
 AUDIT_LEASE_S = 600.0
@@ -161,13 +163,17 @@ def _listen(bus: Bus) -> tuple[Subscription, Subscription]:
 
 
 def _inflict(rig: Rig, faults: tuple[Fault, ...], tell: Callable[[str], None]) -> Blow:
-    """One round: each fault within the one before it, all mended, all processes ready."""
+    """One round: each fault within the one before it, all kept up together; then all processes are ready."""
     names = tuple(fault.name for fault in faults)
     tell(" + ".join(names))
     with ExitStack() as stack:
+        end_s = 0.0
         for fault in faults:
             stack.enter_context(fault.inflict(rig))
-            time.sleep(fault.lasts_s * rig.dice.uniform(0.8, 1.2))
+            end_s = max(end_s, time.monotonic() + fault.lasts_s * rig.dice.uniform(0.8, 1.2))
+            if fault is not faults[-1]:
+                time.sleep(APART_S)
+        time.sleep(max(0.0, end_s - time.monotonic()))
     ready_again_s = rig.crew.wait_ready()
     time.sleep(QUIET_S * rig.dice.random())
     return Blow(names, ready_again_s)
