@@ -150,7 +150,7 @@ class PushSubscription:
             Unavailable: it was given back, or not settled in time; it must come again.
         """
         ident = str(next(self._idents))
-        waiting = _Waiting(replace(delivery, ack_id=ident))
+        waiting = _Waiting(delivery._replace(ack_id=ident))
         with self._changed:
             if self._closed:
                 raise Unavailable("this instance is stopping")

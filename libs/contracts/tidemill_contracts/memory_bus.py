@@ -123,7 +123,7 @@ class MemorySubscription:
             if lease.delivery.attempt >= self._attempts_max:
                 self._bury(lease.delivery, f"delivered {lease.delivery.attempt} times without success")
                 continue
-            again = replace(lease.delivery, attempt=lease.delivery.attempt + 1)
+            again = lease.delivery._replace(attempt=lease.delivery.attempt + 1)
             self._leases[ack_id] = _Lease(again, now_s + self._deadline_s)
             taken.append(again)
         log = self._bus.log(self._topic)

@@ -9,7 +9,7 @@ import pytest
 from tidemill_chassis.adapters.pubsub_messages import (
     PUBLISH_BYTES_MAX,
     PUBLISH_MESSAGES_MAX,
-    delivery_of,
+    deliveries_of,
     id_portions,
     portions,
     wire_message,
@@ -84,7 +84,7 @@ def test_a_letter_that_pubsub_put_aside_says_why_as_ours_do() -> None:
     }
     received = types.ReceivedMessage.pb()(ack_id="1", message={"data": b"x", "attributes": attributes})
 
-    found = delivery_of(received).message.attributes
+    found = deliveries_of([received])[0].message.attributes
 
     assert found[DEAD_REASON] == "delivered 100 times without success"
     assert (found[DEAD_SUBSCRIPTION], found[DEAD_ATTEMPTS]) == ("persistor", "100")

@@ -9,7 +9,7 @@ from typing import Any
 import fastavro
 import pytest
 from fastavro.read import block_reader
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tidemill_contracts.avro_container import BLOCK_BYTES, EPOCH, MessageRecords, long
 from tidemill_contracts.stored_batch import SCHEMA, StoredMessage, decode_batch, encode_batch
@@ -31,11 +31,13 @@ def fastavros(message: StoredMessage) -> bytes:
     return file.getvalue()
 
 
+@settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=4))
 def test_a_record_is_fastavros_record(messages: list[StoredMessage]) -> None:
     assert MessageRecords().records(messages) == [fastavros(one) for one in messages]
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_an_integer_is_fastavros_integer(value: int) -> None:
     file = io.BytesIO()

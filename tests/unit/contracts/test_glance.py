@@ -74,7 +74,7 @@ def glanced(message: Message) -> Glance | None:
         return None
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(st.one_of(BODY, ODD), min_size=1, max_size=4))
 def test_a_glance_says_what_the_event_says(bodies: list[Any]) -> None:
     for body in bodies:

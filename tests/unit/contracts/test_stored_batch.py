@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import fastavro
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tidemill_contracts.errors import Corrupt
 from tidemill_contracts.stored_batch import (
@@ -25,6 +25,7 @@ def message(data: bytes, ident: str = "1-0", **attributes: str) -> StoredMessage
     return StoredMessage("persistor", ident, NOON, attributes, data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(max_size=50), st.text(max_size=10)), max_size=5))
 def test_messages_come_back_as_they_were(contents: list[tuple[bytes, str]]) -> None:
     messages = [message(data, ident, key=ident) for data, ident in contents if ident.isprintable()]

@@ -51,7 +51,7 @@ def hour_of(make_delivery: MakeDelivery, told: str) -> datetime:
     """The hour of a message published on 4 May 2026 at 12:30 UTC whose envelope names another time."""
     delivery = make_delivery("a")
     return admit(
-        replace(delivery, message=replace(delivery.message, attributes={"ce-time": told}))
+        delivery._replace(message=replace(delivery.message, attributes={"ce-time": told}))
     ).place.hour
 
 

@@ -11,7 +11,7 @@ from tidemill_contracts.bus import Backlog, Delivery
 from tidemill_contracts.errors import NotFound, TidemillError, Unavailable
 
 from tidemill_chassis.adapters.pubsub_api import ACKNOWLEDGE, MODIFY_DEADLINE, PUBLISH, PubsubApi, Rpc
-from tidemill_chassis.adapters.pubsub_messages import dead_letter, delivery_of, id_portions, wire_message
+from tidemill_chassis.adapters.pubsub_messages import dead_letter, deliveries_of, id_portions, wire_message
 
 LEASE_S_MAX = 600
 """Pub/Sub grants no longer lease at a time."""
@@ -64,7 +64,7 @@ class PubsubSubscription:
             raise self._gone(error) from error
         if received and (self._deadline_s != self._own_deadline_s or waited_s > self._own_deadline_s / 2):
             self._set_deadline([each.ack_id for each in received], self._deadline_s)
-        deliveries = [delivery_of(each) for each in received]
+        deliveries = deliveries_of(received)
         for delivery in deliveries:
             if delivery.attempt > self._attempts_max:
                 # With the dead-letter topic down, the message stays and comes again; its neighbours go on.
