@@ -83,6 +83,26 @@ class TestEveryService:
             assert all(condition["condition"] in wanted for condition in waits.values())
 
 
+class _Overlay(yaml.SafeLoader):
+    """Reads compose's own tags as what they stand on."""
+
+
+_Overlay.add_constructor("!override", lambda loader, node: loader.construct_mapping(node, deep=True))
+
+
+def test_without_the_emulators_nobody_waits_for_them() -> None:
+    """Compose can neither start nor stop a project in which somebody depends on a service that is left out."""
+    environment = (ROOT / "containers/embedded.env").read_text()
+    files = re.findall(r"^COMPOSE_FILE=(.*)$", environment, re.M)[0].split(":")
+    first, overlay = [yaml.load((ROOT / file).read_text(), _Overlay)["services"] for file in files]  # noqa: S506
+    left_out = {name for name, each in overlay.items() if "profiles" in each}
+    waits = {name: {**each, **overlay.get(name, {})}.get("depends_on", {}) for name, each in first.items()}
+
+    assert left_out == {"pubsub", "storage", "provision"}
+    for name, found in waits.items():
+        assert name in left_out or not left_out & set(found), name
+
+
 def test_the_script_makes_every_secret_for_its_owner_alone(tmp_path: Path) -> None:
     for _ in range(2):
         subprocess.run([str(ROOT / "containers" / "make-secrets"), "secrets"], cwd=tmp_path, check=True)
