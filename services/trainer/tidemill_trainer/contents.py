@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pydantic_core import from_json
 from tidemill_contracts.errors import Corrupt, InvalidInput
 from tidemill_contracts.identified import identified
 from tidemill_contracts.readable import ReadableSamples, read_samples
@@ -66,10 +67,20 @@ def read_contents(object_: StoredObject, data: bytes) -> Contents:
     return Contents(len(messages), found, refused)
 
 
-def samples_by_position(message: StoredMessage) -> dict[int, Sample]:
-    """The readable samples of a stored message; raises InvalidInput if it carries none."""
-    read = read_samples(message.message)
-    return dict(zip(read.positions, read.event.samples, strict=True))
+def samples_at(message: StoredMessage, positions: Iterable[int]) -> dict[int, Sample]:
+    """The samples of a stored message at these places; the others are not looked at.
+
+    For messages that were read whole when their object was indexed, and have not changed since: to look at
+    all of them again would make a round's cost follow its history.
+
+    Raises:
+        InvalidInput: it carries no samples, or one of these cannot be read.
+    """
+    try:
+        found = from_json(message.data)["samples"]
+        return {position: Sample.model_validate(found[position]) for position in positions}
+    except (ValueError, TypeError, LookupError) as error:
+        raise InvalidInput(f"no such sample: {error}", field="samples") from error
 
 
 def _read(object_: StoredObject, message: StoredMessage) -> ReadableSamples:

@@ -18,7 +18,7 @@ from tidemill_contracts.samples import Sample
 from tidemill_contracts.stored_batch import decode_batch
 from tidemill_registry.records import SampleRow, StoredObject
 
-from tidemill_trainer.contents import samples_by_position
+from tidemill_trainer.contents import samples_at
 from tidemill_trainer.datasets import Learner
 from tidemill_trainer.recipes.recipe import Examples
 
@@ -144,13 +144,15 @@ def _from_object(
         raise CorruptObject(object_.name, str(error)) from error
     if hashlib.sha256(data).hexdigest() != object_.sha256:
         raise CorruptObject(object_.name, f"{object_.name} is not what it was when it was indexed")
-    messages = {message for message, _ in positions}
+    wanted: dict[int, list[int]] = defaultdict(list)
+    for message, sample in positions:
+        wanted[message].append(sample)
     try:
-        events = {
-            position: samples_by_position(message)
-            for position, message in enumerate(decode_batch(data, object_.name))
-            if position in messages
+        found = {
+            place: samples_at(message, wanted[place])
+            for place, message in enumerate(decode_batch(data, object_.name))
+            if place in wanted
         }
-        return [events[message][sample] for message, sample in positions]
+        return [found[message][sample] for message, sample in positions]
     except (Corrupt, InvalidInput, LookupError) as error:
         raise CorruptObject(object_.name, f"{object_.name} cannot be read again: {error}") from error

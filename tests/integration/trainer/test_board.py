@@ -21,6 +21,7 @@ from tests.emulators.machine import wait_until
 from tests.integration.trainer.tables import table_samples
 from tests.integration.trainer.test_kind_rounds import EXAMPLES, Line
 
+WAIT_S = 300.0
 TIDEMILL = str(Path(sys.executable).parent / "tidemill")
 
 
@@ -60,6 +61,7 @@ def asker(port: int) -> Callable[..., Any]:
     return ask
 
 
+@pytest.mark.timeout(4 * WAIT_S)
 def test_the_board_shows_the_curves_of_a_round_and_leaves_nothing_running(
     line: Line, tmp_path: Path, free_port: int
 ) -> None:
@@ -67,13 +69,13 @@ def test_the_board_shows_the_curves_of_a_round_and_leaves_nothing_running(
     ask, path = asker(free_port), "plugin/scalars/tags"
     board = start_board(tmp_path, free_port)
     try:
-        wait_until(lambda: bool((ask(path) or {}).get(round_.id)))
+        wait_until(lambda: bool((ask(path) or {}).get(round_.id)), limit_s=WAIT_S)
         tags = set(ask(path)[round_.id])
         losses = ask("plugin/scalars/scalars", run=round_.id, tag="epoch/loss")
         judged = ask("plugin/scalars/scalars", run=round_.id, tag="validation/challenger_accuracy")
         family = psutil.Process(board.pid).children(recursive=True)
         board.send_signal(signal.SIGTERM)
-        code = board.wait(60)
+        code = board.wait(WAIT_S)
     finally:
         board.kill()
 
@@ -84,7 +86,7 @@ def test_the_board_shows_the_curves_of_a_round_and_leaves_nothing_running(
         (round_.number, pytest.approx(round_.challenger_accuracy))
     ]
     assert code == 0
-    wait_until(lambda: not any(map(_lives, family)))
+    wait_until(lambda: not any(map(_lives, family)), limit_s=WAIT_S)
 
 
 def _lives(process: psutil.Process) -> bool:
