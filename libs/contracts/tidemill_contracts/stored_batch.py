@@ -32,8 +32,8 @@ SCHEMA: dict[str, object] = {
 }
 _SCHEMA_TEXT = json.dumps(SCHEMA, separators=(",", ":"))
 DIGESTED_BYTES = 1024 * 1024
-"""So much is given to SHA-256 at a time. A call costs as much as 200 bytes, and lets other threads have Python,
-which has to be won back: the persistor's packed messages went 5 % faster than with 64 KiB."""
+"""So much is given to SHA-256 at a time. A call costs as much as 200 bytes and lets another thread have
+Python, which has to be won back: the persistor's packed messages went 5 % faster than with 64 KiB."""
 Codec = Literal["deflate", "zstandard", "null"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
 """How a container's blocks may be packed; a reader finds it in the container. BigQuery reads deflate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -68,6 +69,7 @@ class Rig:
     store: MemoryStore = field(default_factory=MemoryStore)
     batch: BatchLimits = BATCH
     hand_limits: HandLimits = HAND
+    executor: Executor | None = None
 
     def __post_init__(self) -> None:
         self.bus = MemoryBus(self.clock)
@@ -87,6 +89,7 @@ class Rig:
             self.bus,
             hand=self.hand,
             leases=self.leases,
+            executor=self.executor,
             clock=self.clock,
             pull_wait_s_max=0.005,
         )
