@@ -16,6 +16,8 @@ from tidemill_contracts.samples import Name
 __all__ = ["Column", "ImageInput", "ModelSpec", "TableInput", "load_spec", "load_specs"]
 
 SPEC_BYTES_MAX = 256 * 1024
+WARM_EXAMPLES = 20_000
+"""A warm training may look at so many, each time counted, whatever its epochs: five seconds for digits."""
 TABLE_KINDS = ("tabular_classifier", "tabular_regressor")
 
 
@@ -47,7 +49,7 @@ class TrainingSpec(_Part):
     """How a challenger is trained.
 
     epochs_max: of a training that begins from nothing. epochs_warm_max: of one that goes on from a champion,
-        which has most of it behind it already; as many where it is not given.
+        which has most of it behind it already; as many as `epochs_max` where it is not given.
     rehearsal_ratio: older samples that join, per new one, against forgetting.
     patience: epochs without a better loss on the tuning samples before training stops.
     tuning_percent: training samples that choose the epoch instead of training, by a hash of their content.
@@ -63,9 +65,15 @@ class TrainingSpec(_Part):
     tuning_percent: Annotated[int, Field(ge=1, le=50)] = 10
     augment: bool = False
 
-    def epochs(self, *, warm: bool) -> int:
-        """How many epochs a training may have; warm: it goes on from a champion."""
-        return min(self.epochs_max, self.epochs_warm_max or self.epochs_max) if warm else self.epochs_max
+    def epochs(self, example_count: int, *, warm: bool) -> int:
+        """How many epochs a training may have; warm: it goes on from a champion.
+
+        Where there are few examples, a warm one has more than `epochs_warm_max`: they cost little.
+        """
+        if not warm or self.epochs_warm_max is None:
+            return self.epochs_max
+        affordable = -(-WARM_EXAMPLES // max(1, example_count))
+        return min(self.epochs_max, max(self.epochs_warm_max, affordable))
 
 
 class GateSpec(_Part):

@@ -179,7 +179,7 @@ def _record(
         status="open",
         phase="opened",
         epoch=0,
-        epochs_max=bench.spec.training.epochs(warm=champion is not None),
+        epochs_max=bench.spec.training.epochs(len(selection.all_train), warm=champion is not None),
         starts=0,
         seed=round_seed(bench.spec.seed, number),
         opened_at=now,

@@ -19,7 +19,7 @@ from tidemill_contracts.manifest import (
     write_labels,
 )
 from tidemill_contracts.memory_objects import MemoryStore
-from tidemill_contracts.model_spec import load_spec, load_specs
+from tidemill_contracts.model_spec import TrainingSpec, load_spec, load_specs
 from tidemill_contracts.objects import ABSENT
 
 DIGEST = "0" * 64
@@ -125,3 +125,12 @@ def test_a_wrong_model_is_refused_by_file_and_field(tmp_path: Path, text: str, s
 def test_an_empty_folder_of_models_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="put one YAML file per model there"):
         load_specs(tmp_path)
+
+
+def test_a_warm_training_is_short_unless_its_examples_are_few() -> None:
+    spec = TrainingSpec(epochs_max=10, epochs_warm_max=3)
+
+    assert [spec.epochs(count, warm=True) for count in (0, 1000, 4000, 6000, 100_000)] == [10, 10, 5, 4, 3]
+    assert spec.epochs(100_000, warm=False) == 10
+    assert TrainingSpec(epochs_max=10).epochs(100_000, warm=True) == 10
+    assert TrainingSpec(epochs_max=2, epochs_warm_max=3).epochs(100_000, warm=True) == 2

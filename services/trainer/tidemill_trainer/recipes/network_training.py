@@ -70,7 +70,7 @@ def train_network(
     optimizer = _optimizer(spec)
     optimizer.build(task.network.trainable_variables)
     step, best, done = _step(task, optimizer), _Best(task.network.get_weights()), 0
-    average, epochs = Average(), spec.epochs(warm=warm)
+    average, epochs = Average(), spec.epochs(len(train) + len(tuning), warm=warm)
     kept = watch.kept()
     if kept is not None:
         best, done = _restore(kept, task.network, optimizer)
