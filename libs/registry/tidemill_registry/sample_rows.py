@@ -51,9 +51,15 @@ def spoilt_samples(sql: Connection, dataset: str, ids: Iterable[str]) -> dict[st
     return found
 
 
-def ids_in_object(sql: Connection, name: str) -> set[str]:
-    """The samples that the registry finds in this object."""
-    return set(sql.scalars(select(samples.c.sample_id).where(samples.c.object == name)))
+def ids_in_object(sql: Connection, dataset: str, ids: Iterable[str], name: str) -> set[str]:
+    """Those of the ids that the registry finds in this object."""
+    found: set[str] = set()
+    for chunk in in_chunks(ids):
+        query = select(samples.c.sample_id).where(
+            samples.c.dataset == dataset, samples.c.sample_id.in_(chunk), samples.c.object == name
+        )
+        found.update(sql.scalars(query))
+    return found
 
 
 def move_samples(sql: Connection, dataset: str, rows: Sequence[SampleRow]) -> None:

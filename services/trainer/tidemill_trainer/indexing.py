@@ -121,7 +121,8 @@ def _add(
     known = known_ids(sql, dataset.name, [found.sample_id for found in arrivals])
     twins = roles_of_contents(sql, dataset.name, [found.digest for found in arrivals])
     spoilt = spoilt_samples(sql, dataset.name, known) if known else {}
-    own = ids_in_object(sql, object_.name) if object_.sha256 is not None else set()  # it is read once more
+    # Known from here: the object is read once more, or another trainer was quicker.
+    own = ids_in_object(sql, dataset.name, known, object_.name) if known else set()
     rows: list[SampleRow] = []
     moved: list[SampleRow] = []
     kept = 0

@@ -41,7 +41,7 @@ def test_moved_samples_are_back_and_are_counted_where_they_lie(registry: Registr
         found = sql.execute(select(samples).where(samples.c.sample_id == spoilt[1])).mappings().one()
         counted = dict(sql.execute(select(objects.c.name, objects.c.sample_count)).all())
         assert waiting(sql, "digits", "digits", ["0"]).count == gone + 2 == 3
-        assert ids_in_object(sql, "b") == {*spoilt[:2], *sound}
+        assert ids_in_object(sql, "digits", [*spoilt, *sound], "b") == {*spoilt[:2], *sound}
         assert spoilt_samples(sql, "digits", spoilt).keys() == {spoilt[2]}
     assert (found["object"], found["message_position"], found["sample_position"]) == ("b", 1, 1)
     assert (found["label"], found["role"]) == ("0", "train"), "what is decided for ever was changed"

@@ -10,7 +10,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from tidemill_contracts.bus import Message
 from tidemill_contracts.errors import Unavailable
 from tidemill_contracts.samples import Sample, sample_id
@@ -165,6 +165,17 @@ def test_a_copy_that_came_before_the_damage_was_found_is_read_once_more(world: A
     assert counts(world) == [(0, 0, 0, 0), (13, 0, 0, 0)]
     assert rows_of(world) == before
     assert index(world) == 0
+
+
+def test_two_trainers_that_read_the_same_object_count_its_samples_once(world: Any, points: Points) -> None:
+    world.put(points(10))
+    index(world)
+    with world.registry.write() as sql:  # as it was when the second trainer looked
+        sql.execute(update(objects).values(indexed_at=None, sha256=None, sample_count=0))
+
+    index(world)
+
+    assert counts(world) == [(10, 0, 0, 0)]
 
 
 def test_another_content_under_the_same_id_takes_no_place(world: Any, points: Points) -> None:
