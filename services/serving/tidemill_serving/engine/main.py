@@ -14,6 +14,11 @@ from tidemill_serving.engine.status import StatusError
 PROGRAM = "tidemill-model-server"
 
 EXIT_FAILED = 255
+GRPC_EXPERIMENTS = ",".join(
+    f"-event_engine_{part}" for part in ("listener", "client", "for_all_other_endpoints", "callback_cq")
+)
+"""gRPC reads this when it is imported, which nothing does before `serve`: calls that take fewer turns between
+threads, docs/adr/0060."""
 log = logs.get_logger(__name__)
 
 
@@ -21,6 +26,7 @@ def main() -> None:
     """Parse the flags, serve until SIGTERM or SIGINT, drain, leave with 0."""
     logs.configure("serving-engine", os.environ.get("TIDEMILL_LOG_LEVEL", "info"))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
     if "--help" in sys.argv[1:]:
         sys.stdout.write(usage(PROGRAM) + "\n")
         return
