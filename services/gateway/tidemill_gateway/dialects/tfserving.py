@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import unquote
 
 import orjson
@@ -20,6 +21,8 @@ PATH = re.compile(
     rb"/v1/models/([^/:?]+)(?:/versions/(\d+)|/labels/([^/:?]+))?:(predict|classify|regress)(?:\?.*)?"
 )
 VERSION_MAX = 2**63 - 1
+TARGETS_CACHED_MAX = 1024
+"""Whom paths ask; the longest path is bounded by the server."""
 _CALLS: dict[bytes, Callable[[bytes], RestCall]] = {
     b"predict": PredictCall,
     b"classify": ClassifyCall,
@@ -30,11 +33,15 @@ _CALLS: dict[bytes, Callable[[bytes], RestCall]] = {
 def read(match: re.Match[bytes], body: bytes) -> tuple[Target, RestCall]:
     """Whom a request asks, and what; raises InvalidInput."""
     model, version, label, method = match.groups()
+    return _target(model, version, label), _CALLS[method](body)
+
+
+@lru_cache(maxsize=TARGETS_CACHED_MAX)
+def _target(model: bytes, version: bytes | None, label: bytes | None) -> Target:
     number = None if version is None else int(version[:20])
-    if number is not None and number > VERSION_MAX:
+    if version is not None and number is not None and number > VERSION_MAX:
         raise Malformed(f"Failed to convert version: {version.decode()} is too large")
-    target = Target(_name(model), number, None if label is None else _name(label))
-    return target, _CALLS[method](body)
+    return Target(_name(model), number, None if label is None else _name(label))
 
 
 def _name(raw: bytes) -> str:

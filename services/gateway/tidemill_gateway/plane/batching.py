@@ -11,9 +11,9 @@ import asyncio
 from dataclasses import dataclass
 from time import monotonic
 
-from tidemill_gateway.errors import DeadlineExceeded
 from tidemill_gateway.plane.admission import Admission
 from tidemill_gateway.plane.batches import Batches, Observer, Runner
+from tidemill_gateway.plane.deadlines import Deadlines
 from tidemill_gateway.plane.lanes import Answer, Job, Lane, LaneKey
 from tidemill_gateway.plane.pace import Pace
 from tidemill_gateway.plane.tensors import Column
@@ -57,6 +57,7 @@ class Batcher:
         self._paces: dict[LaneKey, Pace] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._loop)
 
     def submit(
         self,
@@ -83,7 +84,7 @@ class Batcher:
             lane = self._lanes[key] = Lane(key, self._pace(key))
         lane.queue[job] = None
         lane.send_by_s = min(lane.send_by_s, deadline_s - lane.pace.cost_s(rows))
-        job.timer = self._loop.call_at(deadline_s, _expire, job)
+        self._deadlines.watch(job)
         job.future.add_done_callback(lambda _: self._leave(lane, job))
         self._schedule(lane)
         return job.future
@@ -100,8 +101,7 @@ class Batcher:
 
     def _leave(self, lane: Lane, job: Job) -> None:
         lane.queue.pop(job, None)
-        if job.timer is not None:
-            job.timer.cancel()
+        self._deadlines.forget(job)
         self._admission.leave(job.rows, job.size_bytes)
         if job.trace is not None:
             job.trace.left()
@@ -167,8 +167,3 @@ class Batcher:
             lane.in_flight -= 1
             lane.out -= len(jobs)
             self._schedule(lane)
-
-
-def _expire(job: Job) -> None:
-    if not job.future.done():
-        job.future.set_exception(DeadlineExceeded("the deadline passed before the model answered"))

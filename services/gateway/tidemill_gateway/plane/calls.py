@@ -60,7 +60,9 @@ def lane_key(
 ) -> LaneKey:
     """The lane in which the rows may travel."""
     inputs = tuple(
-        (spec.name, column.dtype, column.row_shape)
-        for spec, column in zip(signature.inputs, rows.columns, strict=True)
+        [
+            (spec.name, column.dtype, column.row_shape)
+            for spec, column in zip(signature.inputs, rows.columns, strict=True)
+        ]
     )
     return LaneKey(model, version, signature.name, inputs, output_filter, rows.batchable, suspect)

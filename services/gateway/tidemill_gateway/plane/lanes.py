@@ -62,7 +62,7 @@ class Job:
     trace: None for one that nobody traces.
     """
 
-    __slots__ = ("columns", "deadline_s", "future", "queued_s", "rows", "size_bytes", "timer", "trace")
+    __slots__ = ("columns", "deadline_s", "future", "queued_s", "rows", "size_bytes", "trace")
 
     def __init__(
         self,
@@ -75,11 +75,10 @@ class Job:
     ) -> None:
         self.columns = columns
         self.rows = rows
-        self.size_bytes = sum(column.size_bytes for column in columns)
+        self.size_bytes = columns[0].size_bytes if len(columns) == 1 else sum(c.size_bytes for c in columns)
         self.deadline_s = deadline_s
         self.queued_s = queued_s
         self.future = future
-        self.timer: asyncio.TimerHandle | None = None
         self.trace = trace
 
 

@@ -15,7 +15,7 @@ from tidemill_gateway.errors import DeadlineExceeded, ModelFailed, Unsupported, 
 from tidemill_gateway.plane.lanes import LaneKey
 from tidemill_gateway.plane.signatures import VersionInfo, read_signatures
 from tidemill_gateway.plane.tensors import Array, Column, from_wire, to_wire
-from tidemill_gateway.wire import methods, model_pb2, predict_pb2
+from tidemill_gateway.wire import methods, model_pb2, predict_pb2, predict_request
 
 MESSAGE_BYTES_MAX = 512 * 2**20
 ASK_TIMEOUT_S = 5.0
@@ -66,15 +66,7 @@ class ServingClient:
         headers: tuple[tuple[str, str], ...] = (),
     ) -> Mapping[str, Array]:
         """One batch through the model; raises as batching.Runner says."""
-        length = rows if key.batchable else None
-        spec = predict_pb2.ModelSpec(
-            name=key.model, version=Int64Value(value=key.version), signature_name=key.signature
-        )
-        inputs = {
-            name: to_wire(column, length) for (name, _, _), column in zip(key.inputs, columns, strict=True)
-        }
-        request = predict_pb2.PredictRequest(model_spec=spec, inputs=inputs, output_filter=key.output_filter)
-        data = await self.call(methods.PREDICT, request.SerializeToString(), timeout_s, headers)
+        data = await self.call(methods.PREDICT, _request(key, columns, rows), timeout_s, headers)
         reply = _parsed(predict_pb2.PredictResponse, data)
         if reply.model_spec.HasField("version") and reply.model_spec.version.value != key.version:
             raise ModelFailed(f"version {reply.model_spec.version.value} answered for version {key.version}")
@@ -118,6 +110,18 @@ class ServingClient:
     async def close(self) -> None:
         """Let go of the channel; calls under way are cancelled."""
         await self._channel.close()
+
+
+def _request(key: LaneKey, columns: Sequence[Column], rows: int) -> bytes:
+    length = rows if key.batchable else None
+    parts = [predict_request.head(key.model, key.version, key.signature, key.output_filter)]
+    for (name, _, _), column in zip(key.inputs, columns, strict=True):
+        if isinstance(column.content, bytes):
+            sizes = column.row_shape if length is None else (length, *column.row_shape)
+            parts += predict_request.numbers(name, column.dtype, sizes, column.content)
+        else:
+            parts.append(predict_request.tensor(name, to_wire(column, length)))
+    return b"".join(parts)
 
 
 def _parsed(kind: type[Reply], data: bytes) -> Reply:

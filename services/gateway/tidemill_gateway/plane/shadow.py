@@ -56,7 +56,7 @@ class Shadows:
     def consider(self, view: ModelView, signature: Signature, rows: Rows, answer: Answer) -> None:
         """Shadow a request that `stable` answered, if its turn comes."""
         candidate = view.labels.candidate
-        if candidate not in view.available or candidate is None or candidate == answer.version:
+        if candidate is None or candidate == answer.version or candidate not in view.available:
             return
         if len(self._tasks) >= IN_FLIGHT_MAX or self._draw() * 100 >= view.rollout.shadow_percent:
             return

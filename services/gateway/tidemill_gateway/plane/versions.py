@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 from tidemill_contracts.errors import Malformed, NotFound, Unavailable
@@ -66,7 +67,7 @@ class ModelView:
     stable: int | None = None
     rollout: Rollout = OFF
 
-    @property
+    @cached_property
     def available(self) -> frozenset[int]:
         """The versions that can answer now."""
         return frozenset(version for version, seen in self.states.items() if seen.state == AVAILABLE)

@@ -66,7 +66,7 @@ async def deflate(request: Request, response: Response, *, executor: Executor) -
     else:
         body = _gzip(response.body)
     fields = ((b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding"))
-    return Response(response.status, body, response.content_type, response.headers + fields)
+    return Response(response.status, body, response.content_type, response.headers + fields, response.lines)
 
 
 def _accepts_gzip(accepted: bytes) -> bool:

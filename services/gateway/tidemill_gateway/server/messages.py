@@ -32,23 +32,32 @@ class Request:
 
     def header(self, name: bytes) -> bytes:
         """The first header of that name; empty if there is none."""
-        return next((value for key, value in self.headers if key == name), b"")
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return b""
 
 
 @dataclass(slots=True)
 class Response:
-    """An answer; Content-Length and Connection are the server's own affair."""
+    """An answer; Content-Length and Connection are the server's own affair.
+
+    lines: further headers as they go out, each with its end of line.
+    """
 
     status: int
     body: bytes = b""
     content_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    lines: bytes = b""
 
 
 Handle = Callable[[Request], Awaitable[Response]]
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+
+_JSON_HEAD = _STATUS_LINES[200] + b"Content-Type: " + JSON + b"\r\n"
 
 
 def status_line(status: int) -> bytes:
@@ -63,7 +72,10 @@ def error_response(status: int, message: str) -> Response:
 
 def serialize(response: Response, request: Request | None, *, close: bool) -> bytes:
     """The bytes of a response on an HTTP/1.1 connection. request: None where none could be read."""
-    parts = [status_line(response.status)]
+    if request is not None and not close and _is_plain(request, response):
+        length = len(response.body)
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (_JSON_HEAD, response.lines, length, response.body)
+    parts = [status_line(response.status), response.lines]
     if response.content_type:
         parts.append(b"Content-Type: %b\r\n" % response.content_type)
     for name, value in response.headers:
@@ -79,3 +91,14 @@ def serialize(response: Response, request: Request | None, *, close: bool) -> by
     if request is None or request.method != b"HEAD":
         parts.append(response.body)
     return b"".join(parts)
+
+
+def _is_plain(request: Request, response: Response) -> bool:
+    """Whether it is the answer that nearly all get."""
+    return (
+        response.status == 200
+        and not response.headers
+        and response.content_type is JSON
+        and request.http_version == "1.1"
+        and request.method != b"HEAD"
+    )

@@ -12,6 +12,8 @@ from tidemill_gateway.server.messages import Request
 
 SUPPORTED_VERSIONS = frozenset({"1.0", "1.1"})
 
+_LOOKED_AT = frozenset({b"content-length", b"transfer-encoding", b"host", b"expect"})
+
 
 class Refusal(Exception):
     """The connection cannot go on: answer with `status` and close."""
@@ -103,15 +105,18 @@ class RequestParser:
         self.in_body = True
         hosts = 0
         for name, value in self._headers:
-            if name == b"content-length" and int(value) > self._limits.body_bytes_max:
-                self._refuse_body()
+            if name not in _LOOKED_AT:
+                continue
+            if name == b"content-length":
+                if int(value) > self._limits.body_bytes_max:
+                    self._refuse_body()
             elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
                 self._refuse(501, "no transfer encoding but chunked is understood")
             elif name == b"host":
                 hosts += 1
             elif name == b"expect" and value.lower() == b"100-continue":
                 self.expects_continue = True
-        version = self._parser.get_http_version()
+        version = self._version = self._parser.get_http_version()
         if version not in SUPPORTED_VERSIONS:
             self._refuse(505, f"HTTP {version} is not spoken here")
         elif hosts > 1 or (hosts == 0 and version == "1.1"):
@@ -129,15 +134,16 @@ class RequestParser:
         chunks, self._chunks = self._chunks, []
         self.complete.append(
             Request(
-                method=self._parser.get_method(),
-                target=self._target,
-                headers=self._headers,
-                body=chunks[0] if len(chunks) == 1 else b"".join(chunks),
-                peer=self._peer,
-                secure=self._secure,
-                keep_alive=self._parser.should_keep_alive(),
-                http_version=self._parser.get_http_version(),
-                connection=self._connection,
+                self._parser.get_method(),
+                self._target,
+                self._headers,
+                chunks[0] if len(chunks) == 1 else b"".join(chunks),
+                self._peer,
+                self._secure,
+                self._parser.should_keep_alive(),
+                self._version,
+                "",
+                self._connection,
             )
         )
 
