@@ -61,7 +61,7 @@ def run_ours(
             f"--model_base_path={models}",
             *engine_flags,
         ],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "TIDEMILL_LOG_LEVEL": "warning", **code},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "TIDEMILL_LOG_LEVEL": "warning", **code, **settings},
     )
     store = models / "store"
     store.mkdir(exist_ok=True)
