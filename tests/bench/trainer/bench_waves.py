@@ -1,7 +1,7 @@
 """Ten waves, learnt as they come, against learning everything so far from scratch at every wave, in one run.
 
 TIDEMILL_BENCH_WAVE: samples per wave of MNIST (6,000 is all of it; less for a quicker look).
-TIDEMILL_BENCH_SCRATCH: `each` wave of MNIST is learnt from scratch too, or only the `last`, in a third of the time.
+TIDEMILL_BENCH_SCRATCH: `each` wave of MNIST is learnt afresh too, or only the `last`, in a third of the time.
 TIDEMILL_BENCH_PICTURES: the folder for the pictures.
 """
 
@@ -71,7 +71,7 @@ def test_ten_waves_of_mnist(tmp_path: Path, data_folder: Path, capsys: pytest.Ca
         line.close()
         ratio = sum(each.cpu_s for each in waves) / once.cpu_s
         print(
-            f"everything in one round: {once.accuracy:.4f}, {once.cpu_s:.1f} CPU-s; ten waves {ratio:.2f} of it",
+            f"all in one round: {once.accuracy:.4f}, {once.cpu_s:.1f} CPU-s; ten waves {ratio:.2f} of it",
             flush=True,
         )
         scratch = afresh(spec, train, test, waves[:-1] if EACH else [])
