@@ -103,3 +103,37 @@ def test_a_dead_writers_leftovers_are_swept(tmp_path: Path) -> None:
     FileStore(tmp_path / "store")
 
     assert not leftover.exists()
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a file", "an empty folder"])
+def test_a_store_that_is_away_is_no_store_without_objects(tmp_path: Path, instead: str) -> None:
+    """An empty folder: the place of a disk that is not mounted."""
+    folder, away = tmp_path / "store", tmp_path / "away"
+    store = FileStore(folder)
+    store.put("a/b", b"x")
+    folder.rename(away)
+    if instead == "a file":
+        folder.touch()
+    elif instead == "an empty folder":
+        folder.mkdir()
+
+    for look in (
+        lambda: store.get("a/b"),
+        lambda: store.stat("a/b"),
+        lambda: list(store.list("a/")),
+        lambda: list(store.list("")),
+        lambda: store.put("a/c", b"y"),
+        lambda: store.delete("a/b"),
+        store.ping,
+    ):
+        with pytest.raises(Unavailable):
+            look()
+
+    if instead == "an empty folder":
+        folder.rmdir()
+    elif instead == "a file":
+        folder.unlink()
+    away.rename(folder)
+    assert store.get("a/b") == b"x"
+    with pytest.raises(NotFound):
+        store.get("a/c")

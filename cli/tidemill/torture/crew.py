@@ -8,6 +8,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -52,9 +53,7 @@ class Crew:
 
     def kill(self, name: str) -> None:
         """SIGKILL; it stays dead."""
-        pid = self.pid(name)
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+        self._signal(name, signal.SIGKILL)
         self.stop(name)
 
     def stop(self, *names: str) -> None:
@@ -100,7 +99,8 @@ class Crew:
     def _signal(self, name: str, number: int) -> None:
         pid = self.pid(name)
         if pid is not None:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it ended just now
+                os.kill(pid, number)
 
 
 def _specs(ground: Ground) -> Iterator[ProcessSpec]:

@@ -50,6 +50,11 @@ class Ground:
                 raise InvalidInput(f"torture takes {scheme}//… on an emulator, or makes its own: not {url!r}")
             if url and not self.environ.get(variable):
                 raise InvalidInput(f"torture is for emulators: start one and set {variable}")
+        if "pull=streaming" in self.bus:
+            raise InvalidInput(
+                "Pub/Sub's emulator goes on delivering to the streams of killed processes: torture takes no "
+                "?pull=streaming"
+            )
 
     @property
     def bus_url(self) -> str:

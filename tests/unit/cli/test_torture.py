@@ -263,6 +263,7 @@ EMULATORS = {"PUBSUB_EMULATOR_HOST": "127.0.0.1:1", "STORAGE_EMULATOR_HOST": "ht
         ("", "gs://our-bucket", {"PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}),
         ("redis://127.0.0.1", "", EMULATORS),
         ("", "file:///var/lib/tidemill/store", EMULATORS),
+        ("pubsub://torture?pull=streaming", "", EMULATORS),
     ],
 )
 def test_nothing_but_an_emulator_is_ever_tortured(

@@ -11,11 +11,11 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from tidemill_contracts.errors import Conflict, NotFound, Unavailable
 from tidemill_contracts.objects import ABSENT, ObjectInfo, check_name
@@ -26,6 +26,9 @@ _LOCKS = ".locks"
 _PRIVATE = {_STAGING, _LOCKS}
 STAGED_AGE_S_MAX = 3600.0
 """A staged file this old belongs to a writer that died; it is swept at the next start."""
+
+
+T = TypeVar("T")
 
 
 class FileStore:
@@ -61,7 +64,7 @@ class FileStore:
     def get(self, name: str) -> bytes:
         path = self._path(name)
         try:
-            return path.read_bytes()
+            return self._surely(path.read_bytes)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise NotFound(f"there is no object {name}") from error
         except OSError as error:
@@ -70,7 +73,7 @@ class FileStore:
     def stat(self, name: str) -> ObjectInfo:
         path = self._path(name)
         try:
-            found = path.stat()
+            found = self._surely(path.stat)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"there is no object {name}") from error
         except OSError as error:
@@ -82,7 +85,9 @@ class FileStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         folder, _, _ = prefix.rpartition("/")
         try:
+            self._check_here()
             yield from self._walk(self._root / folder if folder else self._root, prefix)
+            self._check_here()
         except OSError as error:
             _unavailable(error, self._root)
 
@@ -92,7 +97,7 @@ class FileStore:
             with self._locked(name):
                 path.unlink(missing_ok=True)
         except NotADirectoryError:
-            return
+            self._check_here()
         except OSError as error:
             _unavailable(error, path)
 
@@ -102,6 +107,22 @@ class FileStore:
                 pass
         except OSError as error:
             _unavailable(error, self._root)
+
+    def _surely(self, look: Callable[[], T]) -> T:
+        """Look, and again if nothing is there but the store was away meanwhile.
+
+        Where a disk is not mounted there are no objects either: who took them for deleted would forget them.
+        """
+        try:
+            return look()
+        except (FileNotFoundError, NotADirectoryError):
+            self._check_here()
+            return look()
+
+    def _check_here(self) -> None:
+        """Raises Unavailable: the folder lacks what every store has from the start."""
+        if not (self._root / _STAGING).is_dir():
+            raise Unavailable(f"the store at {self._root} is not there: is its disk mounted?")
 
     def _path(self, name: str) -> Path:
         check_name(name)

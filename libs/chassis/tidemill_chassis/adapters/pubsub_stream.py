@@ -25,7 +25,7 @@ yet, and a batch that is larger than it would never be full.
 HEARTBEAT_S = 30.0
 STEADY_S = 5.0
 """Pub/Sub ends streams now and then. One that lasted so long, or brought something, is opened anew unsaid."""
-CLOSE_S_MAX = 5.0
+CLOSE_S_MAX = 3.0
 
 
 class StreamingPull:
@@ -95,15 +95,14 @@ class StreamingPull:
         if self._stream is None and not self._closed:
             self._stream = _Stream(self._api, self._path, self.deadline_s, self._receive, self._ended)
 
-    def _receive(self, received: list[Any]) -> bool:
-        """Take a portion in and wait until there is room for the next; whether to go on."""
+    def _receive(self, received: list[Any]) -> None:
+        """Take a portion in and wait until there is room for the next, or until nothing more is asked for."""
         now_s = self._clock()
         with self._changed:
             self._ahead.extend((now_s, message) for message in received)
             self._ahead_bytes += sum(map(_size, received))
             self._changed.notify_all()
             self._changed.wait_for(self._has_room)
-            return not self._closed
 
     def _has_room(self) -> bool:
         few = len(self._ahead) < AHEAD_MESSAGES_MAX and self._ahead_bytes < AHEAD_BYTES_MAX
@@ -125,7 +124,7 @@ class _Stream:
         api: PubsubApi,
         path: str,
         deadline_s: int,
-        receive: Callable[[list[Any]], bool],
+        receive: Callable[[list[Any]], None],
         ended: Callable[[_Stream, grpc.RpcError | None], None],
     ) -> None:
         self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -137,7 +136,12 @@ class _Stream:
         self._thread.start()
 
     def end(self) -> None:
+        """Say that nothing more is asked for, and read what is on its way.
+
+        To break off would leave that leased, and the emulator goes on delivering to streams that broke off.
+        """
         self._requests.put(True)
+        self._thread.join(CLOSE_S_MAX)
         self._call.cancel()
         self._thread.join(CLOSE_S_MAX)
 
@@ -157,8 +161,7 @@ class _Stream:
         try:
             for answer in self._call:
                 brought = True
-                if not self._receive(list(answer.received_messages)):
-                    break
+                self._receive(list(answer.received_messages))
         except grpc.RpcError as failure:
             was_steady = brought or time.monotonic() - begun_s > STEADY_S
             error = None if was_steady else failure
