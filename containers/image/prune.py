@@ -67,9 +67,10 @@ def needed(file: Path) -> list[str]:
 
 
 def strip(packages: Path) -> None:
-    """Drop the symbols of extension modules; not of the libraries beside them, whose ELF was patched."""
+    """Drop the symbols of extension modules; not of patched libraries beside them, nor of NVIDIA's."""
     for file in packages.rglob("*.so*"):
-        if not file.is_symlink() and not any(part.endswith(".libs") for part in file.parts):
+        foreign = any(part.endswith(".libs") or part == "nvidia" for part in file.parts)
+        if not foreign and not file.is_symlink():
             subprocess.run(["strip", "--strip-unneeded", str(file)], check=True)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.containers.compose_project import ComposeProject, docker
+from tests.containers.compose_project import ROOT, ComposeProject, docker
 
 BASE = "python:3.11-slim"
 OWN_MB_MAX = {"ingest": 100, "persistor": 90, "gateway": 140, "trainer": 1100, "serving": 1100}
@@ -37,3 +39,29 @@ def test_whatever_a_service_imports_at_its_start_is_compiled(service: str, proje
     compiled_now = docker("run", "--rm", "--entrypoint", "sh", f"tidemill/{service}:dev", "-c", look)
 
     assert compiled_now == ""
+
+
+@pytest.mark.parametrize("service", [*STARTS, "cli"])
+def test_everything_from_others_in_an_image_is_pinned(service: str, project: ComposeProject) -> None:
+    look = (
+        "from importlib.metadata import distributions as d; print(*(f'{x.name}=={x.version}' for x in d()))"
+    )
+    files = [ROOT / "requirements", ROOT / "containers/image"]
+    pins = {
+        canonical(pin)
+        for folder in files
+        for file in folder.glob("*.txt")
+        for pin in file.read_text().split()
+    }
+
+    packages = docker(
+        "run", "--rm", "--entrypoint", "/opt/tidemill/bin/python", f"tidemill/{service}:dev", "-Ic", look
+    )
+
+    assert {canonical(package) for package in packages.split()} <= pins
+
+
+def canonical(pin: str) -> str:
+    """NAME==VERSION with the name as the index compares it."""
+    name, _, version = pin.partition("==")
+    return f"{re.sub(r'[-_.]+', '-', name).lower()}=={version}"
