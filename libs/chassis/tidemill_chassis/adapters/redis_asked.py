@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import redis
+
+LATE_S_MAX = 10.0
+"""An answer so much later than the server may wait for messages never comes: the connection is dead."""
 
 
 class NotYet(Exception):
@@ -19,6 +23,7 @@ class AskedEntries:
     ) -> None:
         self._pool: Any = client.connection_pool
         self._connection: Any = self._pool.get_connection()
+        self._until_s = time.monotonic() + block_ms / 1000 + LATE_S_MAX
         command: tuple[Any, ...] = ("XREADGROUP", "GROUP", group, consumer, "COUNT", count, "BLOCK", block_ms)
         try:
             self._send(*command, "STREAMS", stream, ">")
@@ -39,6 +44,8 @@ class AskedEntries:
         """
         try:
             if not self._connection.can_read(timeout=wait_s):
+                if time.monotonic() > self._until_s:
+                    raise redis.TimeoutError("what was asked ahead is not answered")
                 raise NotYet
             found = self._connection.read_response()
         except NotYet:
