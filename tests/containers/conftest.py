@@ -100,7 +100,7 @@ def project(ring_models: Path, small_file_system: Path | None) -> Iterator[Compo
 @pytest.fixture(scope="session")
 def outside(project: ComposeProject) -> Outside:
     inner = {"ingest": 8080, "gateway": 8501, "pubsub": 8085, "storage": 9000}
-    return Outside(project, {name: project.port(name, port) for name, port in inner.items()})
+    return Outside(project, inner)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -25,6 +27,7 @@ class Ledger:
     name: begins the ids of this run's samples.
     confirmed: what ingest said yes to, by id: the image in Base64 as it was sent.
     wrong: answers that are not what the same version said of the same digit before.
+    broken: what ended a producer or a client that should have gone on; must be nothing.
     """
 
     def __init__(self, outside: Outside, digits: list[Digit]) -> None:
@@ -32,6 +35,7 @@ class Ledger:
         self.answered: Counter[int] = Counter()
         self.refused = 0
         self.wrong: list[str] = []
+        self.broken: list[str] = []
         self._outside = outside
         self._digits = digits
         self.name = f"ring-{uuid4().hex[:8]}"
@@ -39,7 +43,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         works = (self._publish, self._predict)
-        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
+        self._threads = [threading.Thread(target=self._go_on, args=(work,), daemon=True) for work in works]
 
     def __enter__(self) -> Ledger:
         for thread in self._threads:
@@ -77,6 +81,12 @@ class Ledger:
     def counts(self) -> tuple[int, int]:
         """Samples confirmed, predictions answered."""
         return len(self.confirmed), self.answered.total()
+
+    def _go_on(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001  (without it a fault would seem to last for ever)
+            self.broken.append(traceback.format_exc())
 
     def _publish(self) -> None:
         number = 0
@@ -122,5 +132,5 @@ class Ledger:
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     if one["label"] != other["label"] or one.keys() != other.keys():
         return False
-    pairs = zip(one.get("scores", []), other.get("scores", []), strict=True)
+    pairs = zip(one["probabilities"], other["probabilities"], strict=True)
     return all(abs(a - b) < SCORE_TOLERANCE for a, b in pairs)

@@ -10,6 +10,7 @@ import json
 import os
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,15 @@ def png_of_grey(pixels: bytes, side: int) -> bytes:
 
 
 class Outside:
-    """Addresses are asked for anew at every call: containers come and go, and their ports with them."""
+    """Addresses are asked for anew when nobody answers: a container that starts again may get another port.
 
-    def __init__(self, project: ComposeProject, ports: dict[str, str]) -> None:
+    inner: the port of each service in its container.
+    """
+
+    def __init__(self, project: ComposeProject, inner: dict[str, int]) -> None:
         self.project = project
-        self.ports = ports
+        self._inner = inner
+        self.ports = ports = {name: project.port(name, port) for name, port in inner.items()}
         os.environ["PUBSUB_EMULATOR_HOST"] = ports["pubsub"]
         self._storage = storage.Client(
             project=PROJECT,
@@ -92,18 +97,26 @@ class Outside:
     def gateway(self) -> str:
         return f"http://{self.ports['gateway']}/v1/models/{MODEL}"
 
+    def _post(self, service: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        """Raises httpx.HTTPError: nobody answered, or with an error."""
+        try:
+            answer = httpx.post(f"http://{self.ports[service]}{path}", json=body, timeout=TIMEOUT_S)
+        except httpx.ConnectError:
+            with suppress(AssertionError):  # it is not there, and has no port
+                self.ports[service] = self.project.port(service, self._inner[service])
+            raise
+        return answer.raise_for_status()
+
     def publish(self, samples: list[dict[str, str]], split: str = "train") -> list[str]:
         """Post samples to ingest; the ids that it confirmed."""
         body = {"dataset": MODEL, "split": split, "samples": samples}
-        answer = httpx.post(f"http://{self.ports['ingest']}/v1/samples", json=body, timeout=TIMEOUT_S)
-        answer.raise_for_status()
+        answer = self._post("ingest", "/v1/samples", body)
         return [str(ident) for ident in answer.json()["ids"]]
 
     def predict(self, digits: list[Digit], path: str = "") -> tuple[int, list[dict[str, Any]]]:
         """The version that answered, and its predictions."""
         body = {"instances": [{"b64": digit.b64} for digit in digits]}
-        answer = httpx.post(f"{self.gateway}{path}:predict", json=body, timeout=TIMEOUT_S)
-        answer.raise_for_status()
+        answer = self._post("gateway", f"/v1/models/{MODEL}{path}:predict", body)
         return int(answer.headers["X-Tidemill-Model-Version"]), answer.json()["predictions"]
 
     def labels(self) -> dict[str, Any]:

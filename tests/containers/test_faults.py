@@ -53,8 +53,13 @@ def report() -> Iterator[list[Outcome]]:
     yield outcomes
     lines = [json.dumps(asdict(outcome)) for outcome in outcomes]
     print("\n" + "\n".join(lines))  # noqa: T201  (the figures are what the run is for)
+
+
+def write_down(outcome: Outcome) -> None:
+    """At once: a run that is broken off shall not have been for nothing."""
     if os.environ.get("TIDEMILL_RING_REPORT"):
-        Path(os.environ["TIDEMILL_RING_REPORT"]).write_text("\n".join(lines) + "\n")
+        with Path(os.environ["TIDEMILL_RING_REPORT"]).open("a") as file:
+            file.write(json.dumps(asdict(outcome)) + "\n")
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +110,7 @@ class Trial:
             recovery_s=round(recovery_s, 1),
         )
         self._report.append(outcome)
+        write_down(outcome)
         assert outcome.lost == 0, outcome
         assert outcome.altered == 0, ledger.altered()[:5]
         assert outcome.wrong == 0, ledger.wrong[:5]
@@ -112,6 +118,7 @@ class Trial:
 
     def _is_well(self, at_heal: set[str], flowing: tuple[int, int]) -> bool:
         """New samples are confirmed, new predictions answered, and all that was confirmed before is kept."""
+        assert not self._ledger.broken, self._ledger.broken
         confirmed, answered = self._ledger.counts()
         try:
             well = confirmed > flowing[0] and answered > flowing[1]
