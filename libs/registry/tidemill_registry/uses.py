@@ -54,11 +54,13 @@ def settle_samples(sql: Connection, round_: RoundRecord, *, promoted: bool, atte
     sql.execute(update(sample_uses).where(*helped).values(state="used"))
 
 
-def rank_samples(sql: Connection, round_: RoundRecord, losses: Mapping[str, float]) -> None:
+def rank_samples(sql: Connection, round_: RoundRecord, dataset: str, losses: Mapping[str, float]) -> None:
     """Note how much trouble the champion had with each ignored sample of the round."""
     if not losses:
         return
-    mine = (sample_uses.c.model == round_.model, sample_uses.c.round_id == round_.id)
+    # With the dataset it is the whole key: without it every sample was looked for among all of the model's.
+    key = (sample_uses.c.model == round_.model, sample_uses.c.dataset == dataset)
+    mine = (*key, sample_uses.c.round_id == round_.id)
     statement = update(sample_uses).where(*mine, sample_uses.c.sample_id == bindparam("which"))
     rows = [{"which": each, "measured": loss} for each, loss in losses.items()]
     sql.execute(statement.values(loss=bindparam("measured")), rows)

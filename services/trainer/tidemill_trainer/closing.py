@@ -43,7 +43,7 @@ def close_round(
                 add_version(sql, version)
             attempts_max = bench.spec.retry.attempts_max
             settle_samples(sql, round_, promoted=status == "promoted", attempts_max=attempts_max)
-            rank_samples(sql, round_, losses or {})
+            rank_samples(sql, round_, bench.spec.dataset, losses or {})
             ended = {"status": status, "phase": "closed", "closed_at": bench.clock()}
             return change_round(sql, round_.id, **ended, **values)
 

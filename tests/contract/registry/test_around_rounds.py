@@ -203,7 +203,7 @@ def test_the_champions_trouble_with_an_ignored_sample_is_kept(
     with registry.write() as sql:
         open_round(sql, make_round(1), "digits", {"train": train})
         settle_samples(sql, make_round(1), promoted=False, attempts_max=3)
-        rank_samples(sql, make_round(1), {train[0]: 0.5})
+        rank_samples(sql, make_round(1), "digits", {train[0]: 0.5})
 
         assert [each.loss for each in ignored_samples(sql, "digits", "digits")] == [0.5, None]
 
