@@ -53,6 +53,7 @@ def test_another_encoding_is_415(encoding: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b"no gzip", gzip.compress(b"x" * 100)[:-1], gzip.compress(b"x") + b"y", gzip.compress(b"x") * 2],
+    ids=["empty", "not gzip", "cut off", "more behind", "two members"],
 )
 def test_broken_compression_is_400(body: bytes) -> None:
     with pytest.raises(Unreadable) as refused:
