@@ -14,9 +14,9 @@ import yaml
 
 from tests.system.conftest import ROOT, Platform
 
-SENTENCES = 600
+SENTENCES = 2000
 WAIT_S_MAX = 400.0
-QUICK = {"reviews": {"samples_min": 400, "age_s_max": 5}, "penguins": {"samples_min": 200, "age_s_max": 5}}
+QUICK = {"reviews": {"samples_min": 3000, "age_s_max": 20}, "penguins": {"samples_min": 200, "age_s_max": 5}}
 
 
 @pytest.fixture
