@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from tidemill_contracts.cells import cell_value
 from tidemill_contracts.errors import InvalidInput, NotFound
-from tidemill_contracts.samples import Scalar, Split
+from tidemill_contracts.samples import Split
 
 from tidemill.sources.raw_sample import RawSample
 
@@ -44,7 +45,7 @@ def _rows(path: Path, label: str, split: Split, text: str | None) -> Iterator[Ra
             for number, cells in enumerate(reader, start=2):
                 if None in cells or None in cells.values():
                     raise InvalidInput(f"{path}, line {number}: not as many cells as the header has names")
-                row = {name: _value(cell) for name, cell in cells.items() if name != label}
+                row = {name: cell_value(cell) for name, cell in cells.items() if name != label}
                 yield RawSample(
                     label=cells[label],
                     identity=cells[text].encode() if text else json.dumps(row, sort_keys=True).encode(),
@@ -63,15 +64,3 @@ def _opened(path: Path):  # type: ignore[no-untyped-def]  # the type of open() s
         return path.open(newline="", encoding="utf-8-sig")
     except OSError as error:
         raise NotFound(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _value(text: str) -> Scalar:
-    if text == "":
-        return None
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        return number if number == number and abs(number) != float("inf") else text
-    return text

@@ -59,6 +59,7 @@ def unpack(data: bytes, *, file_bytes_max: int, all_bytes_max: int) -> Iterator[
                 content = _read(archive, info, min(file_bytes_max, left))
                 left -= len(content)
                 yield Unpacked(info.filename, _label(info.filename), content)
+    # zipfile's NotImplementedError: a compression or an encryption that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, OSError) as error:
         raise InvalidInput(f"the archive is damaged: {error}") from error
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
+from tidemill_contracts.cells import cell_value
 from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.events import SAMPLES_PER_MESSAGE_MAX
-from tidemill_contracts.samples import ROW_COLUMNS_MAX, Sample, Scalar
+from tidemill_contracts.samples import ROW_COLUMNS_MAX, Sample
 
 
 def read_table(data: bytes, *, label: str, text: str | None = None) -> Iterator[tuple[int, Sample]]:
@@ -53,21 +53,9 @@ def _check_columns(columns: Sequence[str], label: str, text: str | None) -> None
 
 
 def _sample(cells: dict[str, str], line: int, label: str, text: str | None) -> Sample:
-    row = None if text else {name: _value(cell) for name, cell in cells.items() if name != label}
+    row = None if text else {name: cell_value(cell) for name, cell in cells.items() if name != label}
     try:
         return Sample(label=cells[label], text=cells[text] if text else None, row=row)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise InvalidInput(f"line {line}: {label}: {first['msg']}") from error
-
-
-def _value(text: str) -> Scalar:
-    if text == "":
-        return None
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        return number if math.isfinite(number) else text
-    return text
