@@ -2,7 +2,7 @@
 
 TIDEMILL_BENCH_WAVE: samples per wave of MNIST (6,000 is all of it; less for a quicker look).
 TIDEMILL_BENCH_SCRATCH: `each` wave of MNIST is learnt afresh too, or only the `last`, in a third of the time.
-TIDEMILL_BENCH_PICTURES: the folder for the pictures.
+TIDEMILL_BENCH_PICTURES: the folder for results and pictures; a run that is stopped leaves what it had.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tidemill_trainer.recipes.recipe import Examples, Score, State
 from tidemill_trainer.roles import role_of
 
 from tests.bench.trainer.wave_line import WaveLine
-from tests.bench.trainer.waves import HEAD, Scratch, Wave, draw, mnist, sentences, tell
+from tests.bench.trainer.waves import HEAD, Result, Scratch, draw, mnist, sentences, tell
 
 ROOT = Path(__file__).parents[3]
 WAVES = 10
@@ -65,24 +65,23 @@ def test_ten_waves_of_mnist(tmp_path: Path, data_folder: Path, capsys: pytest.Ca
     train, test = mnist(data_folder, "train", WAVE * WAVES), mnist(data_folder, "test", 10_000)
 
     with capsys.disabled():
-        waves = run("MNIST", spec, train, test, tmp_path)
+        result = run("MNIST", spec, train, test, tmp_path)
         line = WaveLine(paced(spec, WAVE * WAVES), tmp_path / "once", test)
         once = line.feed(train)
         line.close()
-        ratio = sum(each.cpu_s for each in waves) / once.cpu_s
-        print(
-            f"all in one round: {once.accuracy:.4f}, {once.cpu_s:.1f} CPU-s; ten waves {ratio:.2f} of it",
-            flush=True,
-        )
-        scratch = afresh(spec, train, test, waves[:-1] if EACH else [])
-        unknown = [None] * (WAVES - 1 - len(scratch))
-        show("MNIST", spec, waves, [*scratch, *unknown, Scratch(once.accuracy, once.cpu_s)])
+        result.once = Scratch(once.accuracy, once.cpu_s)
+        ratio = result.cpu_s / once.cpu_s
+        keep(result, spec)
+        print("\n".join(result.sums()), flush=True)
+        afresh(result, spec, train, test, [WAVES, *range(1, WAVES)] if EACH else [WAVES])
+        show(result, spec)
 
+    last = result.waves[-1].accuracy
     if WAVE < ALL_OF_MNIST:
-        assert waves[-1].accuracy >= once.accuracy - QUICK_BEHIND_MAX
+        assert last >= once.accuracy - QUICK_BEHIND_MAX
         return
-    assert waves[-1].accuracy >= MNIST_ACCURACY_MIN
-    assert waves[-1].accuracy >= once.accuracy - MNIST_BEHIND_MAX
+    assert last >= MNIST_ACCURACY_MIN
+    assert last >= once.accuracy - MNIST_BEHIND_MAX
     assert ratio <= MNIST_CPU_MAX
 
 
@@ -95,13 +94,14 @@ def test_ten_waves_of_sentences(
     spec = paced(spec.model_copy(update={"labels": ("neg", "pos")}), len(train) // WAVES)
 
     with capsys.disabled():
-        waves = run("sentiment_rt", spec, train, test, tmp_path)
-        show("sentiment_rt", spec, waves, afresh(spec, train, test, waves))
-        plain = logistic_regression(train, test)
-        print(f"TF-IDF with logistic regression on everything: {plain:.4f}")
+        result = run("sentiment_rt", spec, train, test, tmp_path)
+        afresh(result, spec, train, test, range(1, WAVES + 1))
+        result.plain = logistic_regression(train, test)
+        show(result, spec)
 
-    assert waves[-1].accuracy >= REVIEWS_ACCURACY_MIN
-    assert waves[-1].accuracy >= plain - REVIEWS_BEHIND_MAX
+    last = result.waves[-1].accuracy
+    assert last >= REVIEWS_ACCURACY_MIN
+    assert last >= result.plain - REVIEWS_BEHIND_MAX
 
 
 def paced(spec: ModelSpec, wave: int) -> ModelSpec:
@@ -110,43 +110,46 @@ def paced(spec: ModelSpec, wave: int) -> ModelSpec:
     return spec.model_copy(update={"round": pace, "retry": RetrySpec(samples_min=max(1, wave // 10))})
 
 
-def run(
-    name: str, spec: ModelSpec, train: Sequence[Sample], test: Sequence[Sample], folder: Path
-) -> list[Wave]:
-    """The waves, told as they are learnt."""
+def run(name: str, spec: ModelSpec, train: Sequence[Sample], test: Sequence[Sample], folder: Path) -> Result:
+    """The waves, told and kept as they are learnt."""
     print(f"\n{name}\n{HEAD}", flush=True)
     line, size = WaveLine(spec, folder / "line", test), len(train) // WAVES
-    waves: list[Wave] = []
+    result = Result(name)
     for number in range(1, WAVES + 1):
-        waves.append(line.feed(train[(number - 1) * size : number * size]))
-        print(tell(number, waves[-1], None), flush=True)
+        result.waves.append(line.feed(train[(number - 1) * size : number * size]))
+        keep(result, spec)
+        print(tell(number, result.waves[-1], None), flush=True)
     for each in sorted(line.registry.rounds(spec.name), key=lambda each: each.number):
         print(f"{each.number:4d} {each.kind} {each.status}, {each.cpu_seconds:.1f} CPU-s: {each.reason}")
     line.close()
-    return waves
+    return result
 
 
 def afresh(
-    spec: ModelSpec, train: Sequence[Sample], test: Sequence[Sample], waves: Sequence[Wave]
-) -> list[Scratch]:
-    """From scratch on all that had come, at each of the waves."""
+    result: Result,
+    spec: ModelSpec,
+    train: Sequence[Sample],
+    test: Sequence[Sample],
+    numbers: Sequence[int],
+) -> None:
+    """From scratch on all that had come, at each of these waves."""
     recipe, fresh = open_recipe(spec), Fresh(spec, train, test)
-    found: list[Scratch] = []
-    for number, wave in enumerate(waves, 1):
-        found.append(fresh.train(recipe, wave.seen))
-        print(tell(number, wave, found[-1]), flush=True)
-    return found
+    for number in numbers:
+        wave = result.waves[number - 1]
+        result.scratch[wave.seen] = fresh.train(recipe, wave.seen)
+        keep(result, spec)
+        print(tell(number, wave, result.scratch[wave.seen]), flush=True)
 
 
-def show(name: str, spec: ModelSpec, waves: Sequence[Wave], scratch: Sequence[Scratch | None]) -> None:
+def keep(result: Result, spec: ModelSpec) -> None:
+    result.write(PICTURES / f"waves-{spec.name}.json")
+
+
+def show(result: Result, spec: ModelSpec) -> None:
     """All of it once more, side by side, and as a picture."""
-    print(HEAD)
-    for number, (wave, beside) in enumerate(zip(waves, scratch, strict=True), 1):
-        print(tell(number, wave, beside))
-    known = [each.cpu_s for each in scratch if each is not None]
-    every = f"; from scratch each time {sum(known):.0f}" if len(known) == len(waves) else ""
-    print(f"all waves {sum(each.cpu_s for each in waves):.0f} CPU-s{every}", flush=True)
-    draw(PICTURES / f"waves-{spec.name}.png", name, waves, scratch)
+    keep(result, spec)
+    print(result.table(), flush=True)
+    draw(PICTURES / f"waves-{spec.name}.svg", result)
 
 
 class Fresh:
