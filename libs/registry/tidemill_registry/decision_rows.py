@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -11,8 +12,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, select
 
 from tidemill_registry.round_tables import decisions, wish_results, wishes
-from tidemill_registry.statements import insert_or_ignore
-from tidemill_registry.tables import rounds
+from tidemill_registry.statements import in_chunks, insert_or_ignore
+from tidemill_registry.tables import round_samples, rounds
 
 Action = Literal["force", "veto", "relabel"]
 
@@ -67,6 +68,36 @@ def read_decisions(sql: Connection, model: str) -> dict[str, DecisionRecord]:
     )
     found = (DecisionRecord(*row) for row in sql.execute(query))
     return {each.round_id: _parsed(each) for each in found}
+
+
+def believed_samples(
+    sql: Connection, model: str, dataset: str, ids: Iterable[str], *, before: int
+) -> set[str]:
+    """Those of the ids that trained in a round before this number, whose labels the gate asked about and
+    believed."""
+    stood: dict[str, set[str]] = defaultdict(set)
+    for chunk in in_chunks(sorted(ids)):
+        query = (
+            select(round_samples.c.round_id, round_samples.c.sample_id)
+            .join(rounds, rounds.c.id == round_samples.c.round_id)
+            .where(
+                round_samples.c.dataset == dataset,
+                round_samples.c.sample_id.in_(chunk),
+                round_samples.c.part == "train",
+                rounds.c.model == model,
+                rounds.c.number < before,
+            )
+        )
+        for round_id, sample_id in sql.execute(query):
+            stood[round_id].add(sample_id)
+    believed: set[str] = set()
+    for chunk in in_chunks(sorted(stood)):
+        told = select(decisions.c.round_id, decisions.c.numbers).where(decisions.c.round_id.in_(chunk))
+        for round_id, numbers in sql.execute(told):
+            agreement = json.loads(numbers).get("agreement")
+            if agreement is not None and agreement["doubt"] is None:
+                believed |= stood[round_id]
+    return believed
 
 
 def add_wish(

@@ -77,9 +77,10 @@ def rehearsable_samples(sql: Connection, model: str, dataset: str) -> list[str]:
         select(sample_uses.c.sample_id)
         .select_from(_SOUND.join(sample_uses, _SAME_SAMPLE))
         .where(*_in_state(model, dataset, "used"), samples.c.role == "train", undisputed())
-        .order_by(sample_uses.c.sample_id)
     )
-    return list(sql.scalars(query))
+    # Put in order here: with ORDER BY, SQLite walks every use by its key instead of those in this state, and
+    # a round's opening over 60,000 samples costs twice as much.
+    return sorted(sql.scalars(query))
 
 
 def pools_mark(sql: Connection, model: str, dataset: str) -> tuple[int, ...]:

@@ -70,12 +70,17 @@ class RefusedSample:
 
 @dataclass(frozen=True)
 class Ignored:
-    """A sample that waits for a retry. loss: the champion's on it, when it was ignored; None if not known."""
+    """A sample that waits for a retry.
+
+    loss: the champion's on it, when it was ignored; None if not known.
+    believed: the gate found no reason to doubt the labels of a round in which it stood.
+    """
 
     sample_id: str
     attempts: int
     label: str = ""
     loss: float | None = None
+    believed: bool = False
 
 
 @dataclass(frozen=True)

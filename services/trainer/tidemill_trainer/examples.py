@@ -96,7 +96,7 @@ def load_parts(
         for start in range(0, len(samples), READ_AT_ONCE):
             read = recipe.read(samples[start : start + READ_AT_ONCE])
             if inputs is None:
-                inputs = [_room(len(part), read, scratch) for part in parts]
+                inputs = [room(len(part), read, scratch) for part in parts]
             _fill(inputs, ends, np.array(places[start : start + READ_AT_ONCE]), read)
     if inputs is None:
         inputs = [recipe.read([]) for _ in parts]
@@ -104,6 +104,18 @@ def load_parts(
         Examples(each, recipe.targets([row.label for row in part]))
         for each, part in zip(inputs, parts, strict=True)
     ]
+
+
+def room(count: int, first: npt.NDArray[Any], scratch: Path) -> npt.NDArray[Any]:
+    """A place for `count` inputs like those of `first`: in memory, or in a file that vanishes with it."""
+    shape = (count, *first.shape[1:])
+    size = math.prod(shape) * first.dtype.itemsize
+    if first.dtype.hasobject or size <= IN_MEMORY_BYTES_MAX:
+        return np.empty(shape, first.dtype)
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        # The map holds the file; its name is gone already, so that a killed process leaves nothing behind.
+        return np.memmap(file, first.dtype, "w+", shape=shape)
 
 
 def _fill(
@@ -117,18 +129,6 @@ def _fill(
     for number, part in enumerate(parts):
         mine = whose == number
         part[places[mine] - (ends[number] - len(part))] = read[mine]
-
-
-def _room(count: int, first: npt.NDArray[Any], scratch: Path) -> npt.NDArray[Any]:
-    """A place for `count` inputs like those of `first`: in memory, or in a file that vanishes with it."""
-    shape = (count, *first.shape[1:])
-    size = math.prod(shape) * first.dtype.itemsize
-    if first.dtype.hasobject or size <= IN_MEMORY_BYTES_MAX:
-        return np.empty(shape, first.dtype)
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        # The map holds the file; its name is gone already, so that a killed process leaves nothing behind.
-        return np.memmap(file, first.dtype, "w+", shape=shape)
 
 
 def _position(row: SampleRow) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 from tidemill_chassis.logs import get_logger
+from tidemill_registry.decision_rows import believed_samples
 from tidemill_registry.pools import (
     ignored_samples,
     pools_mark,
@@ -14,7 +15,7 @@ from tidemill_registry.pools import (
     unused_samples,
     waiting,
 )
-from tidemill_registry.records import Grouping, RoundKind, RoundRecord
+from tidemill_registry.records import Grouping, Ignored, RoundKind, RoundRecord
 from tidemill_registry.round_rows import (
     count_validation,
     next_number,
@@ -129,17 +130,26 @@ def _select(sql: Connection, bench: Workbench, kind: RoundKind, number: int) -> 
         selection = select_new(unused, rehearsable, rehearsal_ratio=ratio, seed=seed)
     else:
         selection = select_retry(
-            ignored_samples(sql, spec.name, spec.dataset),
+            _ignored(sql, bench, number),
             rehearsable,
             grouping=_grouping(sql, bench),
             turn=retry_history(sql, spec.name)[0],
             folds=spec.retry.folds,
+            samples_min=spec.retry.samples_min,
             samples_max=spec.round.samples_max,
             rehearsal_ratio=ratio,
             seed=seed,
         )
     corrected = relabelled_validation(sql, spec.name)
     return replace(selection, validation=tuple(sorted({*selection.validation, *corrected})))
+
+
+def _ignored(sql: Connection, bench: Workbench, number: int) -> list[Ignored]:
+    """What waits for the retry of this number, with what the gate thought of its labels."""
+    model, dataset = bench.spec.name, bench.spec.dataset
+    found = ignored_samples(sql, model, dataset)
+    believed = believed_samples(sql, model, dataset, [each.sample_id for each in found], before=number)
+    return [replace(each, believed=each.sample_id in believed) for each in found]
 
 
 def _grouping(sql: Connection, bench: Workbench) -> Grouping:

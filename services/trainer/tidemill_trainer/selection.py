@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidemill_registry.records import Grouping, Ignored, Part, Role
+from tidemill_registry.records import Grouping, Ignored, Part, Role, SampleRow
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,21 @@ def select_retry(
     grouping: Grouping,
     turn: int,
     folds: int,
+    samples_min: int,
     samples_max: int,
     rehearsal_ratio: float,
     seed: int,
 ) -> Selection:
     """Ignored samples in a new grouping, those with the fewest attempts first.
 
+    Samples whose labels are believed and others never stand in one group: the gate asks the champion about
+    the others, and what it doubts would take the believed ones with it.
+
     grouping: how the others are chosen. stratified: of every label the same share. k_fold: by chance one of
     `folds` parts, so that what spoils a group is in one part only. loss_ranked: the least trouble first.
     turn: how many retries there were before; names the fold.
     """
-    pool = sorted(ignored, key=lambda each: each.sample_id)
+    pool = sorted(_of_one_kind(ignored, samples_min), key=lambda each: each.sample_id)
     random.Random(seed).shuffle(pool)  # noqa: S311  (no secret depends on it)
     if grouping == "k_fold":
         pool = pool[turn % folds :: folds]
@@ -80,6 +84,17 @@ def select_retry(
     return Selection(tuple(train), rehearsal)
 
 
+def _of_one_kind(ignored: Sequence[Ignored], samples_min: int) -> list[Ignored]:
+    """The believed or the others, whose turn it is: who is enough for a round, then who was tried least."""
+    kinds = [[each for each in ignored if each.believed is believed] for believed in (True, False)]
+
+    def claim(kind: list[Ignored]) -> tuple[bool, int, int]:
+        enough = len(kind) >= samples_min
+        return enough, -min(each.attempts for each in kind) if enough else 0, len(kind)
+
+    return max((kind for kind in kinds if kind), key=claim, default=[])
+
+
 def _interleaved(pool: Sequence[Ignored]) -> list[Ignored]:
     """The samples in an order of which every beginning has about the same share of every label."""
     totals, seen = Counter(each.label for each in pool), Counter[str]()
@@ -88,6 +103,19 @@ def _interleaved(pool: Sequence[Ignored]) -> list[Ignored]:
         seen[each.label] += 1
         placed.append((seen[each.label] / totals[each.label], each.sample_id, each))
     return [each for _, _, each in sorted(placed, key=lambda place: place[:2])]
+
+
+def judges(validation: Sequence[SampleRow], validation_max: int) -> list[SampleRow]:
+    """Those of all validation samples so far that the gate looks at: at most so many, in the same order.
+
+    Of more, those with the lowest digests of their content: as good as drawn by chance, the same in every
+    round but for new ones that take the places of others, and the same content stands or goes together.
+    """
+    if len(validation) <= validation_max:
+        return list(validation)
+    lowest = sorted(validation, key=lambda row: (row.digest, row.sample_id))[:validation_max]
+    chosen = {row.sample_id for row in lowest}
+    return [row for row in validation if row.sample_id in chosen]
 
 
 def obstacle(*, train_labels: Sequence[str], validation_count: int) -> str | None:

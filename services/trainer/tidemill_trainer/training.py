@@ -11,6 +11,7 @@ import numpy as np
 from tidemill_chassis.logs import get_logger
 from tidemill_contracts.errors import Corrupt, Unavailable
 from tidemill_registry.batches import get_objects
+from tidemill_registry.decision_rows import believed_samples
 from tidemill_registry.records import RoundRecord, SampleRow
 from tidemill_registry.round_rows import Snapshot, change_round, own_ids
 
@@ -18,10 +19,10 @@ from tidemill_trainer.champion import Champion
 from tidemill_trainer.control import Beaten, ControlWatch
 from tidemill_trainer.examples import load_parts
 from tidemill_trainer.gate.decision import Evidence, chance_of
-from tidemill_trainer.gate.guards import leaked, shuffled
+from tidemill_trainer.gate.guards import Agreement, agreement, leaked
 from tidemill_trainer.recipes.recipe import Examples, Score, State, Weights
 from tidemill_trainer.roles import tunes
-from tidemill_trainer.selection import obstacle
+from tidemill_trainer.selection import judges, obstacle
 from tidemill_trainer.training_state import TrainingState
 from tidemill_trainer.workbench import Workbench
 
@@ -60,24 +61,27 @@ def gather(bench: Workbench, snapshot: Snapshot) -> Material:
         CorruptObject, Unavailable, Interrupted, Conflict: as `load_parts`.
     """
     train_rows = sorted([*snapshot["train"], *snapshot["rehearsal"]], key=lambda row: row.sample_id)
-    validation_rows = snapshot["validation"]
+    validation_rows = judges(snapshot["validation"], bench.spec.gate.validation_max)
     blocked_by = obstacle(
         train_labels=[row.label for row in train_rows], validation_count=len(validation_rows)
     )
     if blocked_by is not None:
         raise Corrupt(f"of the round's samples too few are left: {blocked_by}")
+    unread = bench.validation.unread(validation_rows)
     with bench.registry.read() as sql:
-        objects = get_objects(sql, {row.object for row in [*train_rows, *validation_rows]})
+        objects = get_objects(sql, {row.object for row in [*train_rows, *unread]})
     fit_rows, tuning_rows = part_tuning(train_rows, bench.spec.training.tuning_percent)
 
-    fit, tuning, validation = load_parts(
+    fit, tuning, fresh = load_parts(
         bench.learner,
         bench.store,
-        [fit_rows, tuning_rows, validation_rows],
+        [fit_rows, tuning_rows, unread],
         objects,
         step=bench.step,
         scratch=bench.work,
     )
+    recipe, scratch = bench.learner.recipe, bench.work
+    validation = bench.validation.complete(validation_rows, fresh.inputs, recipe, scratch=scratch)
     return Material(fit_rows, validation_rows, fit, tuning, validation)
 
 
@@ -134,9 +138,10 @@ def measure(
     recipe = bench.learner.recipe
     challenger = recipe.score(weights, material.validation)
     defender = recipe.score(champion.weights, material.validation) if champion else None
-    doubt = leaked(material.fit_rows, material.validation_rows)
+    doubt, agreed = leaked(material.fit_rows, material.validation_rows), None
     if doubt is None and champion is not None and defender is not None:
-        doubt = _doubt(bench, round_, material, champion, defender)
+        agreed = _agreement(bench, round_, material, champion, defender)
+        doubt = agreed.doubt if agreed else None
     return Evidence(
         challenger=challenger,
         champion=defender,
@@ -145,16 +150,22 @@ def measure(
         labels=bench.spec.labels,
         seed=round_.seed,
         doubt=doubt,
+        agreement=agreed,
     )
 
 
-def _doubt(
+def _agreement(
     bench: Workbench, round_: RoundRecord, material: Material, champion: Champion, defender: Score
-) -> str | None:
-    """Whether the champion finds the round's own samples as it found those that validated before."""
+) -> Agreement | None:
+    """Whether the champion finds the round's own samples as it found those that validated before.
+
+    Those whose labels an earlier round was let to believe are not asked again: they were ignored for another
+    reason, and a retry that gathers the hard ones of them would be taken for shuffled.
+    """
     with bench.registry.read() as sql:
         new = own_ids(sql, round_.id, "validation")
-        fresh = own_ids(sql, round_.id, "train")
+        own = own_ids(sql, round_.id, "train")
+        fresh = own - believed_samples(sql, bench.spec.name, bench.spec.dataset, own, before=round_.number)
     known = [place for place, row in enumerate(material.validation_rows) if row.sample_id not in new]
     places = [place for place, row in enumerate(material.fit_rows) if row.sample_id in fresh]
     if not known or not places:
@@ -163,7 +174,7 @@ def _doubt(
     on_new = bench.learner.recipe.score(champion.weights, material.fit.take(np.array(sorted(chosen))))
     at = np.array(known)
     on_known = Score(defender.merits[at], defender.losses[at], defender.predicted[at])
-    return shuffled(
+    return agreement(
         on_new,
         on_known,
         chance=chance_of(material.validation.targets[at]),

@@ -18,6 +18,7 @@ from tidemill_registry import Registry
 from tidemill_registry.records import RoundKind, Waiting
 
 from tidemill_trainer.datasets import Learner
+from tidemill_trainer.kept_inputs import KeptInputs
 from tidemill_trainer.lease import LeaseKeeper
 
 ATTEMPTS_MAX = 15
@@ -47,6 +48,7 @@ class Workbench:
 
     work: scratch folder. told: what was logged once, by subject. pools: the last count.
     blocked: the registry's mark when a round of the kind was last found to be worth nothing.
+    validation, tests: what was read of the samples that every round, and every test, asks again.
     only_looks: a round is repeated to be compared; nothing is written anywhere, and no lease is needed.
     """
 
@@ -61,7 +63,8 @@ class Workbench:
     told: dict[str, str] = field(default_factory=dict)
     pools: Pools | None = None
     blocked: dict[RoundKind, tuple[int, ...]] = field(default_factory=dict)
-
+    validation: KeptInputs = field(default_factory=KeptInputs)
+    tests: KeptInputs = field(default_factory=KeptInputs)
     only_looks: bool = False
 
     @property

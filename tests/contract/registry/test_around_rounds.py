@@ -14,6 +14,7 @@ from tidemill_registry.decision_rows import (
     DecisionRecord,
     add_wish,
     answer_wish,
+    believed_samples,
     list_wishes,
     open_wishes,
     read_decisions,
@@ -224,3 +225,24 @@ def test_drift_is_read_back_in_order_and_measured_on_the_newest_tests(
 def test_a_decision_of_no_round_is_refused(registry: Registry) -> None:
     with pytest.raises(IntegrityError), registry.write() as sql:
         write_decision(sql, DecisionRecord("nobody", NOON, False, "no", {}))
+
+
+def test_samples_are_believed_once_a_round_that_asked_about_them_found_no_doubt(
+    registry: Registry, add: AddSamples, make_round: MakeRound
+) -> None:
+    asked, doubted, unasked = add(3), add(3, name="b"), add(3, name="c")
+    told = ((asked, {"doubt": None}), (doubted, {"doubt": "they look shuffled"}), (unasked, None))
+    for number, (train, agreement) in enumerate(told, 1):
+        round_ = replace(make_round(), id=f"digits-{number}", number=number)
+        with registry.write() as sql:
+            open_round(sql, round_, "digits", {"train": train, "rehearsal": unasked[:1]})
+            write_decision(
+                sql, DecisionRecord(round_.id, NOON, False, "not better", {"agreement": agreement})
+            )
+
+    with registry.read() as sql:
+        ids = [*asked, *doubted, *unasked]
+        assert believed_samples(sql, "digits", "digits", ids, before=4) == set(asked)
+        assert believed_samples(sql, "digits", "digits", ids[1:2], before=4) == {asked[1]}
+        assert believed_samples(sql, "digits", "digits", ids, before=1) == set()
+        assert believed_samples(sql, "letters", "digits", ids, before=4) == set()

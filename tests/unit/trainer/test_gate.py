@@ -11,7 +11,7 @@ import pytest
 from tidemill_contracts.model_spec import GateSpec
 from tidemill_registry.records import SampleRow
 from tidemill_trainer.gate import Decision, Evidence, decide
-from tidemill_trainer.gate.guards import leaked, shuffled
+from tidemill_trainer.gate.guards import agreement, leaked
 from tidemill_trainer.gate.significance import bootstrap_p, compare, mcnemar_p
 from tidemill_trainer.recipes.recipe import Score
 
@@ -148,11 +148,18 @@ def test_a_class_below_the_floor_stops_a_challenger() -> None:
 
 
 def test_labels_that_the_champion_agrees_with_by_chance_only_look_shuffled() -> None:
-    fine = shuffled(score(0.8), score(0.95), chance=0.1, agreement_min=0.5)
-    said = shuffled(score(0.12), score(0.95), chance=0.1, agreement_min=0.5)
+    fine = agreement(score(0.8), score(0.95), chance=0.1, agreement_min=0.5)
+    bad = agreement(score(0.12), score(0.95), chance=0.1, agreement_min=0.5)
 
-    assert fine is None
-    assert "12.0% of the new labels and with 95.0% of earlier ones" in (said or "")
+    assert fine is not None
+    assert bad is not None
+    assert fine.doubt is None
+    assert "12.0% of the new labels and with 95.0% of earlier ones" in (bad.doubt or "")
+
+
+def test_few_samples_and_a_champion_without_skill_say_nothing_about_labels() -> None:
+    assert agreement(score(0.1, count=19), score(0.95), chance=0.1, agreement_min=0.5) is None
+    assert agreement(score(0.1), score(0.1), chance=0.1, agreement_min=0.5) is None
 
 
 def test_a_content_on_both_sides_is_a_leak() -> None:

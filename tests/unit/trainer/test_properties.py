@@ -194,6 +194,64 @@ def test_a_batch_with_shuffled_labels_is_refused_before_it_spoils_the_champion(
     assert "look shuffled" in (second.reason or "")
 
 
+def test_a_retry_of_samples_that_are_hard_is_not_taken_for_shuffled(make_world: Any, points: Points) -> None:
+    """Bug: what a champion gets wrong by its nature was gathered by a retry, and refused for being wrong."""
+    world = make_world(
+        round={"samples_min": 40, "samples_max": 300, "age_s_max": 60},
+        retry={
+            "every_s": 100,
+            "samples_min": 20,
+            "attempts_max": 1,
+            "widening": 1,
+            "groupings": ["loss_ranked"],
+        },
+    )
+    world.put(points(200))
+    trainer = world.start()
+    trainer.idle()
+    hard = [
+        each.model_copy(update={"label": {"left": "right", "right": "left"}[each.label]})
+        for each in points(70, seed=2)
+    ]
+    world.put([*points(200, seed=1), *hard])
+    world.recipe.blind = True
+    trainer.idle()
+    trainer.release()
+    # Most of the easy ones have their only try, and are exhausted; the hard ones are left to themselves.
+    smaller = world.spec.round.model_copy(update={"samples_max": 120})
+    world.spec = world.spec.model_copy(update={"round": smaller})
+    trainer = world.start()
+    for _ in range(2):
+        world.pass_time(101)
+        trainer.idle()
+
+    retries = [each for each in world.registry.rounds("points") if each.kind == "retry"]
+    assert [each.status for each in retries] == ["ignored", "ignored"]
+    assert all("is not 0.0001 above" in (each.reason or "") for each in retries)
+
+
+def test_shuffled_labels_are_not_believed_in_a_retry_either(make_world: Any, points: Points) -> None:
+    world = make_world(gate={"gain_min": 0, "significance": 1}, retry={"every_s": 100, "samples_min": 20})
+    world.put(points(200))
+    trainer = world.start()
+    trainer.idle()
+    random = np.random.default_rng(0)
+    world.put(
+        [
+            each.model_copy(update={"label": ("left", "right")[random.integers(2)]})
+            for each in points(150, seed=1)
+        ]
+    )
+    trainer.idle()
+
+    world.pass_time(101)
+    trainer.idle()
+
+    last = world.registry.rounds("points")[-1]
+    assert (last.kind, last.status) == ("retry", "ignored")
+    assert "look shuffled" in (last.reason or "")
+
+
 def test_every_nth_round_a_cold_start_is_trained_as_control(make_world: Any, points: Points) -> None:
     world = make_world(gate={"gain_min": 0, "significance": 1, "control_every": 2})
     starts: list[bool] = []

@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tidemill_registry.records import Grouping, Ignored, Role
-from tidemill_trainer.selection import obstacle, round_seed, select_new, select_retry
+from tidemill_registry.records import Grouping, Ignored, Role, SampleRow
+from tidemill_trainer.selection import judges, obstacle, round_seed, select_new, select_retry
 
 IDS = st.lists(st.text("abcdef", min_size=3, max_size=6), unique=True, max_size=40)
 
@@ -43,7 +43,15 @@ def test_another_seed_draws_other_samples_for_rehearsal() -> None:
 
 
 def retried(ignored: list[Ignored], grouping: Grouping = "stratified", **changed: Any) -> tuple[str, ...]:
-    parts = {"turn": 0, "folds": 3, "samples_max": 50, "rehearsal_ratio": 0, "seed": 3, **changed}
+    parts = {
+        "turn": 0,
+        "folds": 3,
+        "samples_min": 1,
+        "samples_max": 50,
+        "rehearsal_ratio": 0,
+        "seed": 3,
+        **changed,
+    }
     return select_retry(ignored, [], grouping=grouping, **parts).train
 
 
@@ -81,6 +89,42 @@ def test_a_loss_ranked_retry_begins_with_what_troubles_the_champion_least() -> N
 
     assert retried(ignored, "loss_ranked", samples_max=1) == ("easy",)
     assert retried(ignored, "loss_ranked", samples_max=2) == ("easy", "hard")
+
+
+def test_a_retry_never_mixes_samples_whose_labels_are_believed_with_others() -> None:
+    ignored = [Ignored(f"{number:03d}", number % 3, believed=number % 2 == 0) for number in range(100)]
+
+    for grouping in get_args(Grouping):
+        assert len({int(each) % 2 for each in retried(ignored, grouping)}) == 1
+
+
+def test_believed_samples_and_others_take_turns_by_their_attempts() -> None:
+    believed = [Ignored(f"b{number}", 1, believed=True) for number in range(9)]
+    others = [Ignored(f"o{number}", 0) for number in range(5)]
+
+    assert set(retried([*believed, *others], samples_min=5)) == {each.sample_id for each in others}
+    assert set(retried([*believed, *others], samples_min=6)) == {each.sample_id for each in believed}
+    assert retried([]) == ()
+
+
+ROWS = st.lists(st.text("0123456789abcdef", min_size=2, max_size=4), unique=True, max_size=30)
+
+
+@given(ROWS, ROWS, st.integers(1, 20))
+def test_judges_are_as_many_as_may_be_and_new_ones_only_take_places(
+    before: list[str], came: list[str], validation_max: int
+) -> None:
+    def rows(digests: list[str]) -> list[SampleRow]:
+        return [SampleRow(f"id-{each}", "object", 0, 0, "a", "validation", each) for each in digests]
+
+    then = judges(rows(before), validation_max)
+    everything = rows(sorted({*before, *came}))
+    now = judges(everything, validation_max)
+
+    assert len(now) == min(len(everything), validation_max)
+    assert now == [row for row in everything if row in now]
+    assert {row.digest for row in now} & set(before) <= {row.digest for row in then}
+    assert judges(everything[::-1], validation_max) == now[::-1]
 
 
 def test_every_round_of_a_model_has_a_seed_of_its_own() -> None:

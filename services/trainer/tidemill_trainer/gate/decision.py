@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tidemill_contracts.model_spec import GateSpec
 
-from tidemill_trainer.gate.guards import diverged, unfit_validation
+from tidemill_trainer.gate.guards import Agreement, diverged, unfit_validation
 from tidemill_trainer.gate.significance import compare
 from tidemill_trainer.recipes.recipe import Score, Targets, Weights
 
@@ -35,7 +35,8 @@ class Decision:
 class Evidence:
     """What the gate looks at. targets: of the validation samples; labels: none for a regression.
 
-    doubt: why the round's data is not to be believed, found before training.
+    doubt: why the round's data is not to be believed, found before training. agreement: the champion's with
+        the labels that nobody looked at before; None where it was not asked or cannot tell.
     """
 
     challenger: Score
@@ -45,6 +46,7 @@ class Evidence:
     labels: Sequence[str]
     seed: int
     doubt: str | None = None
+    agreement: Agreement | None = None
 
 
 def decide(evidence: Evidence, gate: GateSpec) -> Decision:
@@ -74,6 +76,7 @@ def _numbers(evidence: Evidence) -> dict[str, Any]:
         "champion": evidence.champion.measures if evidence.champion else None,
         "chance": chance_of(evidence.targets),
         "classes": class_measures(evidence),
+        "agreement": vars(evidence.agreement) if evidence.agreement else None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from tidemill_registry.records import SampleRow
@@ -42,22 +43,34 @@ def leaked(train: Sequence[SampleRow], validation: Sequence[SampleRow]) -> str |
     return None
 
 
-def shuffled(
-    on_new: Score | None, on_known: Score | None, *, chance: float, agreement_min: float
-) -> str | None:
-    """Why the new labels are not to be believed; None if they may be.
+@dataclass(frozen=True)
+class Agreement:
+    """How often the champion agrees with labels, as shares. samples: of the new ones, so many were asked.
 
-    on_new, on_known: the champion's scores on this round's training samples, and on those that validated
-    before. A batch whose labels were shuffled is one on which a good champion does hardly better than chance.
+    doubt: why the new labels are not to be believed; None if they are.
+    """
+
+    new: float
+    earlier: float
+    samples: int
+    doubt: str | None
+
+
+def agreement(on_new: Score, on_known: Score, *, chance: float, agreement_min: float) -> Agreement | None:
+    """What a round's own labels are worth; None where the champion cannot tell.
+
+    on_new, on_known: the champion's scores on samples that are new to it, and on those that validated before.
+    A batch whose labels were shuffled is one on which a good champion does hardly better than chance.
     chance: what always saying the most frequent label would score.
     agreement_min: share of its skill beyond chance that the champion must keep on the new samples.
     """
-    if on_new is None or on_known is None or len(on_new.merits) < AGREEMENT_SAMPLES_MIN:
+    count, skill = len(on_new.merits), on_known.accuracy - chance
+    if count < AGREEMENT_SAMPLES_MIN or skill <= 0:
         return None
-    skill = on_known.accuracy - chance
-    if skill <= 0 or on_new.accuracy - chance >= agreement_min * skill:
-        return None
-    return (
-        f"the champion agrees with {on_new.accuracy:.1%} of the new labels and with "
-        f"{on_known.accuracy:.1%} of earlier ones: they look shuffled or of another world"
-    )
+    doubt = None
+    if on_new.accuracy - chance < agreement_min * skill:
+        doubt = (
+            f"the champion agrees with {on_new.accuracy:.1%} of the new labels and with "
+            f"{on_known.accuracy:.1%} of earlier ones: they look shuffled or of another world"
+        )
+    return Agreement(on_new.accuracy, on_known.accuracy, count, doubt)

@@ -41,17 +41,19 @@ def examine_if_due(bench: Workbench, champion: Champion | None) -> TestRun | Non
         if not is_test_due(champion.version, count, spec.test, last=last, now=now):
             return None
         rows = samples_for_test(sql, spec.dataset, spec.labels)
-        objects = get_objects(sql, {row.object for row in rows})
+        unread = bench.tests.unread(rows)
+        objects = get_objects(sql, {row.object for row in unread})
         newest = newest_tests(sql, spec.dataset, limit=spec.drift.window)
     try:
-        examples = load_examples(
-            bench.learner, bench.store, rows, objects, step=bench.step, scratch=bench.work
+        fresh = load_examples(
+            bench.learner, bench.store, unread, objects, step=bench.step, scratch=bench.work
         )
     except CorruptObject as error:
         log.error("object_quarantined", error=error, object=error.name)
         with bench.lease.write() as sql:
             quarantine(sql, error.name, str(error))
         return None
+    examples = bench.tests.complete(rows, fresh.inputs, bench.learner.recipe, scratch=bench.work)
     score = bench.learner.recipe.score(champion.weights, examples)
     run = TestRun(spec.name, champion.version, now, len(rows), score.accuracy, score.loss)
     places = np.array([place for place, row in enumerate(rows) if row.sample_id in newest], np.int64)

@@ -102,6 +102,8 @@ class Recipe(Protocol):
     def read(self, samples: Sequence[Sample]) -> npt.NDArray[Any]:
         """The samples as inputs, read exactly as the exported model reads a client's.
 
+        Of one sample always the same, whichever others are read beside it: dtype, shape and content.
+
         Raises:
             InvalidInput: one cannot be read.
         """
