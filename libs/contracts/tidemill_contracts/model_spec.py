@@ -82,6 +82,8 @@ class GateSpec(_Part):
     gain_min: how much better than the champion's its metric must be.
     significance: largest one-sided p-value of the paired test. 0.5: better is more likely than not.
         1 lets every gain through.
+    loss_significance: a challenger that is right exactly as often as the champion is let through if its loss
+        is lower, with at most this one-sided p-value. 0: never.
     validation_max: so many of the validation samples of all rounds judge; of more, always the same ones, by
         their content, so that a round's cost does not follow its history.
     class_floor: share of every class that must be right; class_drop_max: how far a class may fall below the
@@ -95,6 +97,7 @@ class GateSpec(_Part):
     metric: Literal["accuracy"] = "accuracy"
     gain_min: Annotated[float, Field(ge=0, le=1)] = 0.0001
     significance: Annotated[float, Field(gt=0, le=1)] = 0.5
+    loss_significance: Annotated[float, Field(ge=0, le=1)] = 0.05
     validation_max: Annotated[int, Field(ge=1)] = 20_000
     class_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     class_drop_max: Annotated[float, Field(ge=0, le=1)] = 0.15

@@ -1,9 +1,9 @@
-"""The average of a network's weights along the way."""
+"""Averages of a network's weights."""
 
 from __future__ import annotations
 
 import numpy as np
-from tidemill_trainer.recipes.averaging import Average
+from tidemill_trainer.recipes.averaging import Average, between
 
 
 def averaged(values: list[float]) -> Average:
@@ -47,3 +47,13 @@ def test_an_average_that_was_kept_goes_on_as_if_nothing_had_been() -> None:
     resumed.add([np.array([5.0], np.float32), np.array([5])])
 
     assert all(np.array_equal(a, b) for a, b in zip(resumed.weights, straight.weights, strict=True))
+
+
+def test_between_two_weights_lies_a_share_of_the_way_back() -> None:
+    start, end = [np.array([0.0], np.float32), np.array([1])], [np.array([4.0], np.float32), np.array([2])]
+
+    found = between(start, end, 0.25)
+
+    assert found[0].tolist() == [3.0]
+    assert found[0].dtype == np.float32
+    assert found[1].tolist() == [2]

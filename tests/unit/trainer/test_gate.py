@@ -147,6 +147,38 @@ def test_a_class_below_the_floor_stops_a_challenger() -> None:
     assert gate(0.7, 0.6, class_floor=0.65).promote
 
 
+@pytest.mark.parametrize(("fell", "promoted"), [(0.02, True), (0.0, False), (-0.02, False)])
+def test_at_the_same_accuracy_a_loss_that_surely_fell_decides(fell: float, promoted: bool) -> None:
+    losses = np.random.default_rng(1).exponential(0.3, 1000)
+    merits = score(0.9).merits
+    champion = Score(merits, losses, halves(1000))
+    challenger = Score(merits[::-1], losses - fell * np.random.default_rng(2).random(1000), halves(1000))
+    evidence = Evidence(
+        challenger=challenger,
+        champion=champion,
+        targets=halves(1000),
+        weights=[],
+        labels=("even", "odd"),
+        seed=1,
+    )
+
+    decision = decide(evidence, GateSpec(class_drop_max=1))
+
+    assert decision.promote is promoted
+    assert ("the loss fell from" in decision.reason) is promoted
+    assert not decide(evidence, GateSpec(class_drop_max=1, loss_significance=0)).promote
+
+
+def test_a_loss_that_surely_fell_does_not_make_up_for_a_lower_accuracy() -> None:
+    challenger, champion = score(0.899, loss=0.1), score(0.9, loss=0.3)
+
+    decision = decide(
+        Evidence(challenger, champion, halves(1000), [], ("even", "odd"), seed=1), GateSpec(class_drop_max=1)
+    )
+
+    assert not decision.promote
+
+
 def test_labels_that_the_champion_agrees_with_by_chance_only_look_shuffled() -> None:
     fine = agreement(score(0.8), score(0.95), chance=0.1, agreement_min=0.5)
     bad = agreement(score(0.12), score(0.95), chance=0.1, agreement_min=0.5)

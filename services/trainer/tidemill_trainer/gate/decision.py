@@ -11,7 +11,7 @@ import numpy as np
 from tidemill_contracts.model_spec import GateSpec
 
 from tidemill_trainer.gate.guards import Agreement, diverged, unfit_validation
-from tidemill_trainer.gate.significance import compare
+from tidemill_trainer.gate.significance import bootstrap_p, compare
 from tidemill_trainer.recipes.recipe import Score, Targets, Weights
 
 SIGMAS_MIN = 2.0
@@ -116,6 +116,11 @@ def _against(evidence: Evidence, champion: Score, gate: GateSpec, numbers: dict[
     on_samples = f"on {len(evidence.targets)} validation samples"
     # Shares of the same count differ by whole samples; rounding must not decide.
     if gain < gate.gain_min - 1e-9:
+        if abs(gain) < 1e-9:
+            p_value = bootstrap_p(champion.losses - challenger.losses, seed=evidence.seed)
+            numbers = {**numbers, "loss_p_value": p_value}
+            if p_value <= gate.loss_significance:
+                return _by_loss(evidence, champion, gate, numbers)
         short = f"accuracy {challenger.accuracy:.4f} is not {gate.gain_min:g} above the champion's"
         return Decision(False, f"{short} {champion.accuracy:.4f} {on_samples}", numbers)
     rose = f"accuracy rose from {champion.accuracy:.4f} to {challenger.accuracy:.4f} {on_samples}"
@@ -126,6 +131,14 @@ def _against(evidence: Evidence, champion: Score, gate: GateSpec, numbers: dict[
     if low is not None:
         return Decision(False, f"{rose}, but {low}", numbers)
     return Decision(True, rose, numbers)
+
+
+def _by_loss(evidence: Evidence, champion: Score, gate: GateSpec, numbers: dict[str, Any]) -> Decision:
+    """Of two models that are right equally often, the challenger, for it is surely the less mistaken one."""
+    fell = f"the loss fell from {champion.loss:.4f} to {evidence.challenger.loss:.4f}"
+    count, low = len(evidence.targets), _below_floor(numbers, gate)
+    said = f"{fell} on {count} validation samples, with accuracy {champion.accuracy:.4f} as before"
+    return Decision(low is None, f"{said}, but {low}" if low else said, numbers)
 
 
 def _below_floor(numbers: Mapping[str, Any], gate: GateSpec) -> str | None:

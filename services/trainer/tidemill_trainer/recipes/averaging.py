@@ -1,4 +1,4 @@
-"""The average of a network's weights over the last quarter of the way; it judges better than the last."""
+"""Averages of a network's weights: over the last quarter of its way, and of its beginning and its end."""
 
 from __future__ import annotations
 
@@ -47,3 +47,15 @@ class Average:
         count = sum(name.startswith("average_") for name in state) - 1
         self.weights = [state[f"average_{index}"] for index in range(count)]
         self._readings = int(state["average_readings"])
+
+
+def between(start: Weights, end: Weights, share: float) -> Weights:
+    """Weights on the straight way from `end` back to `start`, `share` of it; whole numbers are the end's.
+
+    What was fine-tuned is often best somewhere on the way (Wortsman et al., "Robust fine-tuning of zero-shot
+    models", CVPR 2022).
+    """
+    return [
+        new + (old - new) * np.asarray(share, new.dtype) if new.dtype.kind == "f" else new
+        for old, new in zip(start, end, strict=True)
+    ]

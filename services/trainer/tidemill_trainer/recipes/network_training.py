@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from tidemill_contracts.model_spec import TrainingSpec
 
-from tidemill_trainer.recipes.averaging import EVERY_STEPS, Average
+from tidemill_trainer.recipes.averaging import EVERY_STEPS, Average, between
 from tidemill_trainer.recipes.recipe import Examples, Score, State, Watch, Weights
 from tidemill_trainer.recipes.runtime import keras, tf
 
 RATE_LAST = 0.05
-"""The last epoch's learning rate, of the first one's."""
+"""The learning rate at the end, of that at the beginning."""
+MIXED_SHARES = (0.25, 0.5, 0.75)
+"""Of the champion's weights, in the mixtures that a warm training tries."""
 
 Batch = Callable[[npt.NDArray[Any], np.random.Generator], Any]
 
@@ -61,8 +63,9 @@ def train_network(
 ) -> Weights:
     """Train from the network's present weights; return those of the best epoch by loss on `tuning`.
 
-    Measured and returned are averages of the weights along the way. warm: they are a champion's, for which
-    `epochs_warm_max` epochs are enough.
+    Measured and returned are averages of the weights along the way. warm: the present weights are a
+    champion's, for which `epochs_warm_max` epochs are enough; returned is then the best of the found weights
+    and of mixtures of them with the champion's.
 
     Stops early after `patience` epochs without a better one. Goes on from what the watch kept. In the scope
     of a strategy of several workers each takes its share of every batch; all end with the same weights.
@@ -71,6 +74,7 @@ def train_network(
     optimizer.build(task.network.trainable_variables)
     step, best, done = _step(task, optimizer), _Best(task.network.get_weights()), 0
     average, epochs = Average(), spec.epochs(len(train) + len(tuning), warm=warm)
+    start = best.weights
     kept = watch.kept()
     if kept is not None:
         best, done = _restore(kept, task.network, optimizer)
@@ -79,13 +83,14 @@ def train_network(
         if epoch - 1 - best.epoch >= spec.patience and best.epoch:
             break
         random = np.random.default_rng([seed, epoch])
-        optimizer.learning_rate.assign(learning_rate(spec, epoch, epochs))
         order, total = random.permutation(len(train)), 0.0
-        for number, start in enumerate(range(0, len(order), spec.batch_size), 1):
+        for number, first in enumerate(range(0, len(order), spec.batch_size)):
             watch.step()
-            rows = order[start : start + spec.batch_size]
-            total += float(step(task.batch(train.inputs[rows], random), train.targets[rows]))
             if number % EVERY_STEPS == 0:
+                optimizer.learning_rate.assign(learning_rate(spec, (epoch - 1 + first / len(order)) / epochs))
+            rows = order[first : first + spec.batch_size]
+            total += float(step(task.batch(train.inputs[rows], random), train.targets[rows]))
+            if (number + 1) % EVERY_STEPS == 0:
                 average.add(task.network.get_weights())
         average.add(task.network.get_weights())
         score = _score(task, average.weights, tuning)
@@ -93,6 +98,16 @@ def train_network(
             best = _Best(average.weights, score.loss, epoch)
         watch.keep({**_state(epoch, best, task.network, optimizer), **average.state()})
         watch.epoch(epoch, score, train_loss=total / max(1, len(order)))
+    return _mixed(task, start, best, tuning) if warm else best.weights
+
+
+def _mixed(task: Task, start: Weights, best: _Best, tuning: Examples) -> Weights:
+    """The best weights, or a mixture of them with those of the start that has a lower loss on `tuning`."""
+    for share in MIXED_SHARES:
+        weights = between(start, best.weights, share)
+        loss = _score(task, weights, tuning).loss
+        if loss < best.loss:
+            best = _Best(weights, loss, best.epoch)
     return best.weights
 
 
@@ -105,9 +120,11 @@ def _score(task: Task, weights: Weights, tuning: Examples) -> Score:
     return score
 
 
-def learning_rate(spec: TrainingSpec, epoch: int, epochs: int) -> float:
-    """Falls along half a cosine, so that the last epochs settle what the first ones found."""
-    done = (epoch - 1) / epochs
+def learning_rate(spec: TrainingSpec, done: float) -> float:
+    """Falls along half a cosine, so that the end settles what the beginning found.
+
+    done: of the way, 0 to 1.
+    """
     return spec.learning_rate * (RATE_LAST + (1 - RATE_LAST) * (1 + math.cos(math.pi * done)) / 2)
 
 
