@@ -1,8 +1,7 @@
-"""Policies of compose.yaml, and of what it mounts: secrets, monitoring."""
+"""Policies of compose.yaml, and of the secrets that it mounts."""
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from functools import cache
@@ -11,19 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[3]
 ONCE = {"provision", "demo"}
 PUBLIC_IMAGES = {"prometheus", "grafana"}
 """They are as their makers built them, and say themselves whether they are well."""
-PROCESS_METRICS = {
-    "up", "process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes",
-    "process_open_fds",
-}  # fmt: skip
-WORDS = {"sum", "by", "rate", "increase", "changes", "absent", "vector", "count", "le", "and", "or"}
-WORDS |= {"histogram_quantile", "label_values"}
 
 
 @cache
@@ -126,104 +117,3 @@ def test_the_script_makes_every_secret_for_its_owner_alone(tmp_path: Path) -> No
 def test_secrets_are_never_committed_nor_sent_to_a_builder() -> None:
     assert ".secrets/" in (ROOT / ".gitignore").read_text().splitlines()
     assert "!.secrets" not in (ROOT / ".dockerignore").read_text()
-
-
-def names_in(expression: str) -> set[str]:
-    """The metrics of a query: identifiers that are no label, no function and no duration."""
-    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"|\b(by|without)\s*\([^)]*\)", " ", expression)
-    return set(re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", bare)) - WORDS
-
-
-def labels_in(expression: str) -> set[str]:
-    matched = {
-        name
-        for found in re.findall(r"\{([^}]*)\}", expression)
-        for name in re.findall(r"(\w+)\s*[=!]", found)
-    }
-    grouped = {
-        name for found in re.findall(r"\bby\s*\(([^)]*)\)", expression) for name in re.split(r"[,\s]+", found)
-    }
-    return matched | grouped - {""}
-
-
-@cache
-def declared() -> dict[str, set[str]]:
-    """Every metric that the services' code declares, as Prometheus names it, with its labels."""
-    found: dict[str, set[str]] = {}
-    pattern = re.compile(r"(Counter|Gauge|Histogram)\(\s*\"(\w+)\",\s*\"[^\"]*\"(?:,\s*\[([^\]]*)\])?", re.S)
-    for file in ROOT.glob("services/*/tidemill_*/**/*.py"):
-        for kind, name, labels in pattern.findall(file.read_text()):
-            own = set(re.findall(r"\"(\w+)\"", labels))
-            endings = ("_bucket", "_sum", "_count") if kind == "Histogram" else ("",)
-            found |= {name + ending: own | {"le"} for ending in endings}
-    return found
-
-
-def test_a_declared_metric_is_what_a_service_shows() -> None:
-    """The pattern above against one service's own exposition."""
-    from tidemill_chassis import metrics
-    from tidemill_persistor import measures
-
-    assert measures.MESSAGES
-    families: list[Metric] = list(text_string_to_metric_families(metrics.exposition().decode()))
-    shown = {family.name.removesuffix("_created") for family in families}
-    shown = {name for name in shown if name.startswith("tidemill_persistor")}
-    assert shown <= {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in declared()}
-
-
-def queries() -> list[Any]:
-    rules = yaml.safe_load((ROOT / "containers/monitoring/prometheus/alerts.yaml").read_text())
-    found = [(rule["alert"], rule["expr"]) for group in rules["groups"] for rule in group["rules"]]
-    for panel in dashboard()["panels"]:
-        found += [(panel["title"], target["expr"]) for target in panel.get("targets", [])]
-    return [pytest.param(expression, id=name.replace(" ", "-")) for name, expression in found]
-
-
-@cache
-def dashboard() -> dict[str, Any]:
-    file = ROOT / "containers/monitoring/grafana/dashboards/tidemill.json"
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
-
-
-@pytest.mark.parametrize("expression", queries())
-def test_every_query_asks_for_what_a_service_shows(expression: str) -> None:
-    names = names_in(expression)
-
-    assert names
-    assert names <= declared().keys() | PROCESS_METRICS
-    known = {label for name in names for label in declared().get(name, set())} | {"job", "instance"}
-    assert labels_in(expression) <= known
-    assert expression.count("(") == expression.count(")")
-
-
-def test_every_alert_is_explained_where_the_operator_reads() -> None:
-    text = (ROOT / "docs" / "operating.md").read_text()
-    rules = yaml.safe_load((ROOT / "containers/monitoring/prometheus/alerts.yaml").read_text())
-
-    for group in rules["groups"]:
-        for rule in group["rules"]:
-            assert f"`{rule['alert']}`" in text, f"docs/operating.md says nothing of {rule['alert']}"
-
-
-def test_every_service_is_scraped_at_the_port_that_it_opens() -> None:
-    jobs = yaml.safe_load((ROOT / "containers/monitoring/prometheus/prometheus.yaml").read_text())[
-        "scrape_configs"
-    ]
-
-    for job in jobs:
-        (found,) = job["dns_sd_configs"]
-        (name,) = found["names"]
-        exposed = re.search(r"^EXPOSE (.*)$", (ROOT / f"services/{name}/Dockerfile").read_text(), re.M)
-        assert exposed
-        assert str(found["port"]) in exposed[1].split()
-
-
-def test_no_two_panels_of_the_dashboard_overlap() -> None:
-    taken: set[tuple[int, int]] = set()
-    for panel in dashboard()["panels"]:
-        at = panel["gridPos"]
-        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not cells & taken, panel["title"]
-        assert at["x"] + at["w"] <= 24
-        taken |= cells
