@@ -10,7 +10,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from flask import Flask
-from tidemill_chassis import gunicorn_server, logs
+from tidemill_chassis import gunicorn_server, logs, memory
 from tidemill_chassis.adapters import open_bus, open_store
 from tidemill_chassis.lifecycle import Stop
 from tidemill_contracts.bus import Bus
@@ -39,6 +39,7 @@ def main() -> int:
     except (TidemillError, ValueError) as error:
         print(f"tidemill-ingest: {error}", file=sys.stderr)  # noqa: T201  (logs are not there yet)
         return 2
+    memory.keep_freed()
     gunicorn_server.serve(lambda: make_app(settings), bind=settings.bind, threads=THREADS)
     return 0
 

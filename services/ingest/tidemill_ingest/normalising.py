@@ -11,6 +11,7 @@ from tidemill_contracts.model_spec import ImageInput
 from tidemill_ingest.budget import Budget
 from tidemill_ingest.images import PIXELS_MAX, opened
 from tidemill_ingest.png import SIGNATURE, write_png
+from tidemill_ingest.resizing import resize
 
 FREE_SIDE_MAX = 1024
 """The longer side of an image whose size no model decides."""
@@ -108,14 +109,14 @@ def _shrunk(image: Image.Image, mode: str, size: tuple[int, int]) -> Image.Image
     across, down = factor
     if factor == (1, 1):
         plain = _plain(image, mode)
-        return plain if plain.size == size else plain.resize(size, Image.Resampling.BILINEAR)
+        return plain if plain.size == size else resize(plain, size)
     reduced = Image.new(mode, (math.ceil(image.width / across), math.ceil(image.height / down)))
     rows = max(1, BAND_PIXELS // image.width // down) * down
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))
         reduced.paste(_plain(band, mode).reduce((across, down)), (0, top // down))
     box = (0.0, 0.0, image.width / across, image.height / down)
-    return reduced.resize(size, Image.Resampling.BILINEAR, box=box)
+    return resize(reduced, size, box=box)
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:

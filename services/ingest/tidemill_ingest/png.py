@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-import zlib
 
 from PIL import Image, ImageChops
 
 try:
-    from isal.isal_zlib import compress as _deflate  # igzip
+    from isal.isal_zlib import compress, crc32  # igzip
 except ImportError:  # a machine for which there is no wheel
-    from zlib import compress as _deflate
+    from zlib import compress, crc32
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LEVEL = 1
@@ -29,10 +28,10 @@ def write_png(image: Image.Image) -> bytes:
     stride = width * len(image.getbands())
     filtered = b"".join([part for at in range(0, len(rows), stride) for part in (UP, rows[at : at + stride])])
     header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[image.mode], 0, 0, 0)
-    chunks = (_chunk(b"IHDR", header), _chunk(b"IDAT", _deflate(filtered, LEVEL)), _chunk(b"IEND", b""))
+    chunks = (_chunk(b"IHDR", header), _chunk(b"IDAT", compress(filtered, LEVEL)), _chunk(b"IEND", b""))
     return b"".join([SIGNATURE, *chunks])
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    check = zlib.crc32(content, zlib.crc32(kind))
+    check = crc32(content, crc32(kind))
     return b"".join([struct.pack(">I", len(content)), kind, content, struct.pack(">I", check)])
