@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tidemill_chassis import logs, retry
+from tidemill_chassis import logs, memory, retry
 from tidemill_chassis.adapters import open_bus, open_store, open_token_verifier
 from tidemill_chassis.health import HealthServer
 from tidemill_chassis.lifecycle import Stop, stop_on_signals
@@ -63,7 +63,8 @@ def main() -> int:
 
 
 def tune() -> None:
-    """Set this process's Python for much data and few threads."""
+    """Set this process's Python for much data and few threads; before they start."""
+    memory.keep_freed()
     gc.set_threshold(COLLECT_EVERY)
     sys.setswitchinterval(SWITCH_S)
 
