@@ -19,9 +19,10 @@ from sklearn.linear_model import LogisticRegression
 from tidemill_contracts.model_spec import ModelSpec, RetrySpec, load_spec
 from tidemill_contracts.samples import Sample
 from tidemill_trainer.recipes import open_recipe
-from tidemill_trainer.recipes.recipe import Examples, Score, State
+from tidemill_trainer.recipes.recipe import Examples
 from tidemill_trainer.roles import role_of
 
+from tests.bench.trainer.unwatched import Unwatched
 from tests.bench.trainer.wave_line import WaveLine
 from tests.bench.trainer.waves import HEAD, Result, Scratch, draw, mnist, sentences, tell
 
@@ -43,20 +44,6 @@ TENTH = 0
 REVIEWS_ACCURACY_MIN = 0.77
 REVIEWS_BEHIND_MAX = 0.02
 """Below TF-IDF with logistic regression on the same sentences."""
-
-
-class _Unwatched:
-    def step(self) -> None:
-        pass
-
-    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
-        pass
-
-    def keep(self, state: State) -> None:
-        pass
-
-    def kept(self) -> State | None:
-        return None
 
 
 @pytest.mark.timeout(3600)
@@ -176,7 +163,7 @@ class Fresh:
             examples.take(mine[~tunes]),
             examples.take(mine[tunes]),
             seed=self._spec.seed,
-            watch=_Unwatched(),
+            watch=Unwatched(),
         )
         cpu_s = time.process_time() - began_s
         return Scratch(recipe.score(weights, asked).accuracy, cpu_s)

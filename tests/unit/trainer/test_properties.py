@@ -17,6 +17,7 @@ from tidemill_registry.batches import get_objects
 from tidemill_registry.round_rows import read_snapshot
 from tidemill_registry.tables import round_samples, samples
 from tidemill_trainer.examples import load_examples
+from tidemill_trainer.selection import judges
 from tidemill_trainer.weights import PATH, load_weights
 
 Points = Callable[..., list[Sample]]
@@ -109,11 +110,12 @@ class Story:
                 )
 
     def measured(self, round_: Any, version: int) -> float:
-        """The stored version's accuracy on the round's validation samples, measured anew."""
+        """The stored version's accuracy on the samples that judged the round, measured anew."""
         world = self.world
         weights = load_weights(world.store.get(version_prefix("points", version) + PATH), "weights")
         with world.registry.read() as sql:
-            rows = read_snapshot(sql, round_)["validation"]
+            everything = read_snapshot(sql, round_)["validation"]
+            rows = judges(everything, world.spec.gate.validation_max)
             objects = get_objects(sql, {row.object for row in rows})
         examples = load_examples(
             world.learner, world.store, rows, objects, step=lambda: None, scratch=world.work
@@ -132,7 +134,11 @@ class Story:
 def test_whatever_happens_the_promises_hold(
     make_world: Any, points: Points, steps: list[tuple[str, int, int]]
 ) -> None:
-    story = Story(make_world(round={"samples_min": 30, "samples_max": 80, "age_s_max": 50}), points)
+    world = make_world(
+        round={"samples_min": 30, "samples_max": 80, "age_s_max": 50},
+        gate={"significance": 1, "validation_max": 25},
+    )
+    story = Story(world, points)
 
     for step in steps:
         story.happen(*step)
