@@ -43,6 +43,9 @@ def _without_nul(value: str) -> str:
     return value
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
 Label = Annotated[
     str,
     BeforeValidator(_label_text),
@@ -84,7 +87,7 @@ class Sample(BaseModel):
             return decode_base64(self.image)
         if self.text is not None:
             return self.text.encode("utf-8", "surrogatepass")
-        return json.dumps(self.row, sort_keys=True, separators=(",", ":")).encode()
+        return _canonical(self.row).encode()
 
 
 def decode_base64(text: str) -> bytes:

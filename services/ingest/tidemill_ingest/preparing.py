@@ -6,10 +6,11 @@ import base64
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tidemill_contracts.errors import InvalidInput, TooLarge
-from tidemill_contracts.samples import Sample, sample_id
+from tidemill_contracts.samples import Sample, Scalar, sample_id
 
 from tidemill_ingest.budget import Budget
 from tidemill_ingest.catalog import Expectation, content_name
@@ -18,6 +19,8 @@ from tidemill_ingest.normalising import normalise
 
 TEXT_BYTES_MAX = 4 * 1024 * 1024
 """Of a text or a row. A message of Pub/Sub holds 10 MB."""
+NOT_FINITE = (b"NaN", b"Infinity")
+"""How JSON names such numbers; a text may hold the words too."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Preparer:
     def prepare(
         self, sample: Sample, expected: Expectation, *, source: str, seen: Counter[bytes], field: str
     ) -> Sample:
-        """The sample to publish.
+        """The sample to publish: the same one, completed.
 
         seen: how often each content, by digest, came in this request: a table may say a thing twice.
         field: where the sample stands in the request, for the error's text.
@@ -62,15 +65,22 @@ class Preparer:
         except ValueError as error:
             where = f"{field}.{content_name(sample)}"
             raise InvalidInput(f"{where}: {error}", field=where) from error
-        return sample.model_copy(update=given)
+        # As `model_copy(update=given)` does, in a tenth of its time: the sample is nobody else's yet.
+        sample.__dict__.update(given)
+        sample.__pydantic_fields_set__.update(given)
+        return sample
 
     def _check_weight(self, sample: Sample, content: bytes) -> None:
         limit = self._limits.size_bytes_max if sample.image is not None else TEXT_BYTES_MAX
         if len(content) > limit:
             raise TooLarge(f"{len(content)} bytes is over the limit of {limit}")
-        numbers = (value for value in (sample.row or {}).values() if isinstance(value, float))
-        if not all(map(math.isfinite, numbers)):
+        suspect = sample.row is not None and any(word in content for word in NOT_FINITE)
+        if suspect and not _is_finite(sample.row or {}):
             raise InvalidInput("a number is infinite or not a number; leave it out, or send null")
+
+
+def _is_finite(row: Mapping[str, Scalar]) -> bool:
+    return all(math.isfinite(value) for value in row.values() if isinstance(value, float))
 
 
 def _made_id(content: bytes, source: str, seen: Counter[bytes]) -> str:

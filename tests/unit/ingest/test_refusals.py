@@ -70,6 +70,7 @@ def png_of_20000_squared() -> bytes:
         (reviews(GOOD_TEXT, {"label": "ugly", "text": "a"}), 422, "samples[1].label"),
         (reviews({"label": "good", "row": {"a": 1}}), 422, "samples[0].row"),
         (reviews({"label": "x", "row": {"a": float("nan")}}, dataset="wine"), 422, "samples[0].row"),
+        (reviews({"label": "x", "row": {"a": float("-inf")}}, dataset="wine"), 422, "samples[0].row"),
         (reviews({"label": "x", "row": {"a": {"b": 1}}}, dataset="wine"), 422, "samples[0].row.a.str"),
         (reviews({"label": "x", "row": {}}, dataset="wine"), 422, "samples[0].row"),
         (reviews({"label": "1", "image": "%%%"}, dataset="digits"), 422, "samples[0].image"),

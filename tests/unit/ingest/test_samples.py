@@ -115,6 +115,15 @@ def test_texts_and_rows_are_published_as_they_are(ingest: Any) -> None:
     assert second.row == row
 
 
+def test_a_text_that_says_that_it_is_no_number_is_a_text(ingest: Any) -> None:
+    row = {"name": "NaN", "far": "Infinity", "near": 1.5}
+
+    ingest.post({"dataset": "wine", "samples": [{"label": "red", "row": row}]})
+
+    (sample,) = ingest.samples()
+    assert sample.row == row
+
+
 def test_files_become_samples_of_one_label(ingest: Any, digit: bytes, encode: Any) -> None:
     jpeg = encode(Image.new("L", (28, 28), 200), "JPEG")
     form = {
