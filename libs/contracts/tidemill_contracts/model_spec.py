@@ -21,6 +21,9 @@ WARM_EXAMPLES = 20_000
 TABLE_KINDS = ("tabular_classifier", "tabular_regressor")
 
 
+Metric = Literal["accuracy", "loss"]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,6 +53,8 @@ class TrainingSpec(_Part):
 
     epochs_max: of a training that begins from nothing. epochs_warm_max: of one that goes on from a champion,
         which has most of it behind it already; as many as `epochs_max` where it is not given.
+    learning_rate: at the beginning; it falls to a twentieth. learning_rate_warm: of a training that goes on
+        from a champion, which a high rate would throw off what it knows; the same where it is not given.
     rehearsal_ratio: older samples that join, per new one, against forgetting.
     patience: epochs without a better loss on the tuning samples before training stops.
     tuning_percent: training samples that choose the epoch instead of training, by a hash of their content.
@@ -60,10 +65,15 @@ class TrainingSpec(_Part):
     epochs_warm_max: Annotated[int | None, Field(ge=1, le=1000)] = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    learning_rate_warm: Annotated[float | None, Field(gt=0, le=1)] = None
     rehearsal_ratio: Annotated[float, Field(ge=0, le=100)] = 1.0
     patience: Annotated[int, Field(ge=1)] = 3
     tuning_percent: Annotated[int, Field(ge=1, le=50)] = 10
     augment: bool = False
+
+    def rate(self, *, warm: bool) -> float:
+        """The learning rate that a training begins with."""
+        return self.learning_rate_warm if warm and self.learning_rate_warm else self.learning_rate
 
     def epochs(self, example_count: int, *, warm: bool) -> int:
         """How many epochs a training may have; warm: it goes on from a champion.
@@ -79,11 +89,11 @@ class TrainingSpec(_Part):
 class GateSpec(_Part):
     """When a challenger is let through.
 
+    metric: accuracy, of a regression R²; or loss, which sees more than right and wrong: where nearly all is
+        right, single samples decide an accuracy. A lower loss whose accuracy surely fell is refused.
     gain_min: how much better than the champion's its metric must be.
     significance: largest one-sided p-value of the paired test. 0.5: better is more likely than not.
         1 lets every gain through.
-    loss_significance: a challenger that is right exactly as often as the champion is let through if its loss
-        is lower, with at most this one-sided p-value. 0: never.
     validation_max: so many of the validation samples of all rounds judge; of more, always the same ones, by
         their content, so that a round's cost does not follow its history.
     class_floor: share of every class that must be right; class_drop_max: how far a class may fall below the
@@ -94,10 +104,9 @@ class GateSpec(_Part):
         tuning samples is the challenger. 0: never.
     """
 
-    metric: Literal["accuracy"] = "accuracy"
+    metric: Metric = "accuracy"
     gain_min: Annotated[float, Field(ge=0, le=1)] = 0.0001
     significance: Annotated[float, Field(gt=0, le=1)] = 0.5
-    loss_significance: Annotated[float, Field(ge=0, le=1)] = 0.05
     validation_max: Annotated[int, Field(ge=1)] = 20_000
     class_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     class_drop_max: Annotated[float, Field(ge=0, le=1)] = 0.15

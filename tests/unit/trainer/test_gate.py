@@ -147,36 +147,43 @@ def test_a_class_below_the_floor_stops_a_challenger() -> None:
     assert gate(0.7, 0.6, class_floor=0.65).promote
 
 
-@pytest.mark.parametrize(("fell", "promoted"), [(0.02, True), (0.0, False), (-0.02, False)])
-def test_at_the_same_accuracy_a_loss_that_surely_fell_decides(fell: float, promoted: bool) -> None:
-    losses = np.random.default_rng(1).exponential(0.3, 1000)
-    merits = score(0.9).merits
-    champion = Score(merits, losses, halves(1000))
-    challenger = Score(merits[::-1], losses - fell * np.random.default_rng(2).random(1000), halves(1000))
-    evidence = Evidence(
-        challenger=challenger,
-        champion=champion,
-        targets=halves(1000),
-        weights=[],
-        labels=("even", "odd"),
-        seed=1,
-    )
+LOSSES = np.random.default_rng(1).exponential(0.3, 1000)
 
-    decision = decide(evidence, GateSpec(class_drop_max=1))
+
+def by_loss(fell: float, *, wrong_more: int = 0, **further: Any) -> Decision:
+    """The champion has 900 of 1,000 right; the challenger's losses are lower, by `fell` at most."""
+    champion = Score(score(0.9).merits, LOSSES, halves(1000))
+    lower = LOSSES - fell * np.random.default_rng(2).random(1000)
+    challenger = Score(score(0.9 - wrong_more / 1000).merits, lower, halves(1000))
+    evidence = Evidence(challenger, champion, halves(1000), [], ("even", "odd"), seed=1)
+    return decide(evidence, GateSpec.model_validate({"metric": "loss", "class_drop_max": 1, **further}))
+
+
+@pytest.mark.parametrize(("fell", "promoted"), [(0.02, True), (0.0, False), (-0.02, False)])
+def test_by_loss_the_less_mistaken_one_is_better_at_the_same_accuracy(fell: float, promoted: bool) -> None:
+    decision = by_loss(fell)
 
     assert decision.promote is promoted
-    assert ("the loss fell from" in decision.reason) is promoted
-    assert not decide(evidence, GateSpec(class_drop_max=1, loss_significance=0)).promote
+    assert decision.reason.startswith("the loss fell from 0.3" if promoted else "loss 0.3")
+    assert decision.numbers["metric"] == "loss"
 
 
-def test_a_loss_that_surely_fell_does_not_make_up_for_a_lower_accuracy() -> None:
-    challenger, champion = score(0.899, loss=0.1), score(0.9, loss=0.3)
-
-    decision = decide(
-        Evidence(challenger, champion, halves(1000), [], ("even", "odd"), seed=1), GateSpec(class_drop_max=1)
+def test_by_loss_a_gain_must_be_large_enough_and_more_than_chance() -> None:
+    assert not by_loss(0.02, gain_min=0.02).promote
+    assert by_loss(0.02, gain_min=0.005, significance=0.01).promote
+    noisy = Score(score(0.9).merits, np.roll(LOSSES, 1) - 0.001, halves(1000))
+    evidence = Evidence(
+        noisy, Score(score(0.9).merits, LOSSES, halves(1000)), halves(1000), [], ("even", "odd"), seed=1
     )
+    assert "chance alone gives" in decide(evidence, GateSpec(metric="loss", significance=0.05)).reason
 
-    assert not decision.promote
+
+def test_a_lower_loss_does_not_make_up_for_an_accuracy_that_surely_fell() -> None:
+    assert by_loss(0.02, wrong_more=3).promote  # 3 of 1,000 may be chance
+    dear = by_loss(0.02, wrong_more=20)
+
+    assert not dear.promote
+    assert "but accuracy fell from 0.9000 to 0.8800" in dear.reason
 
 
 def test_labels_that_the_champion_agrees_with_by_chance_only_look_shuffled() -> None:

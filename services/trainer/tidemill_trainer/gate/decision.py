@@ -11,7 +11,7 @@ import numpy as np
 from tidemill_contracts.model_spec import GateSpec
 
 from tidemill_trainer.gate.guards import Agreement, diverged, unfit_validation
-from tidemill_trainer.gate.significance import bootstrap_p, compare
+from tidemill_trainer.gate.metrics import compare_by
 from tidemill_trainer.recipes.recipe import Score, Targets, Weights
 
 SIGMAS_MIN = 2.0
@@ -109,36 +109,20 @@ def _first(evidence: Evidence, gate: GateSpec, numbers: dict[str, Any]) -> Decis
 
 
 def _against(evidence: Evidence, champion: Score, gate: GateSpec, numbers: dict[str, Any]) -> Decision:
-    challenger = evidence.challenger
-    paired = compare(challenger.merits, champion.merits, seed=evidence.seed)
-    gain = challenger.accuracy - champion.accuracy
-    numbers = {**numbers, "gain": gain, **vars(paired)}
+    measured = compare_by(gate.metric, evidence.challenger, champion, seed=evidence.seed)
+    numbers = {**numbers, "metric": gate.metric, "gain": measured.gain, **vars(measured.paired)}
     on_samples = f"on {len(evidence.targets)} validation samples"
     # Shares of the same count differ by whole samples; rounding must not decide.
-    if gain < gate.gain_min - 1e-9:
-        if abs(gain) < 1e-9:
-            p_value = bootstrap_p(champion.losses - challenger.losses, seed=evidence.seed)
-            numbers = {**numbers, "loss_p_value": p_value}
-            if p_value <= gate.loss_significance:
-                return _by_loss(evidence, champion, gate, numbers)
-        short = f"accuracy {challenger.accuracy:.4f} is not {gate.gain_min:g} above the champion's"
-        return Decision(False, f"{short} {champion.accuracy:.4f} {on_samples}", numbers)
-    rose = f"accuracy rose from {champion.accuracy:.4f} to {challenger.accuracy:.4f} {on_samples}"
-    if paired.p_value > gate.significance:
-        chance = f"which chance alone gives with p = {paired.p_value:.3f} ({paired.test})"
-        return Decision(False, f"{rose}, {chance}: over {gate.significance:g}", numbers)
-    low = _below_floor(numbers, gate)
+    if measured.gain < gate.gain_min - 1e-9:
+        return Decision(False, f"{measured.short(gate.gain_min)} {on_samples}", numbers)
+    better = f"{measured.better} {on_samples}"
+    if measured.paired.p_value > gate.significance:
+        chance = f"which chance alone gives with p = {measured.paired.p_value:.3f} ({measured.paired.test})"
+        return Decision(False, f"{better}, {chance}: over {gate.significance:g}", numbers)
+    low = measured.price or _below_floor(numbers, gate)
     if low is not None:
-        return Decision(False, f"{rose}, but {low}", numbers)
-    return Decision(True, rose, numbers)
-
-
-def _by_loss(evidence: Evidence, champion: Score, gate: GateSpec, numbers: dict[str, Any]) -> Decision:
-    """Of two models that are right equally often, the challenger, for it is surely the less mistaken one."""
-    fell = f"the loss fell from {champion.loss:.4f} to {evidence.challenger.loss:.4f}"
-    count, low = len(evidence.targets), _below_floor(numbers, gate)
-    said = f"{fell} on {count} validation samples, with accuracy {champion.accuracy:.4f} as before"
-    return Decision(low is None, f"{said}, but {low}" if low else said, numbers)
+        return Decision(False, f"{better}, but {low}", numbers)
+    return Decision(True, better, numbers)
 
 
 def _below_floor(numbers: Mapping[str, Any], gate: GateSpec) -> str | None:
