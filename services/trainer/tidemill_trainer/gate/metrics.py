@@ -10,7 +10,7 @@ from tidemill_trainer.gate.significance import Paired, bootstrap_p, compare
 from tidemill_trainer.recipes.recipe import Score
 
 PRICE_P_MAX = 0.05
-"""A lower loss does not make up for an accuracy that fell, if chance gives such a fall with at most this p."""
+"""A lower loss does not make up for an accuracy that fell, if chance gives such a fall with at most this."""
 
 
 @dataclass(frozen=True)
