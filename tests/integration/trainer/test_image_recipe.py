@@ -164,9 +164,11 @@ def test_a_warm_start_goes_on_where_the_champion_stood(
     cold, warm = Recorded(), Recorded()
 
     recipe.train(None, *examples, seed=3, watch=cold)
-    recipe.train(weights, *examples, seed=3, watch=warm)
+    found = recipe.train(weights, *examples, seed=3, watch=warm)
 
     assert warm.scores[0].loss < cold.scores[0].loss / 2
+    # Mixtures of champion and challenger were tried too, and only a better one is taken.
+    assert recipe.score(found, examples[1]).loss <= min(score.loss for score in warm.scores) + 1e-6
 
 
 def test_weights_of_another_shape_do_not_fit(recipe: ImageClassifier, weights: Weights) -> None:
@@ -250,19 +252,25 @@ class Keeping(Recorded):
             raise Killed
 
 
-@pytest.mark.parametrize("dies_after", [1, 3])
+@pytest.mark.parametrize(("dies_after", "is_warm"), [(1, False), (3, True)])
 def test_a_training_that_was_killed_goes_on_and_ends_with_the_same_weights(
-    recipe: ImageClassifier, weights: Weights, examples: tuple[Examples, Examples], dies_after: int
+    recipe: ImageClassifier,
+    weights: Weights,
+    examples: tuple[Examples, Examples],
+    dies_after: int,
+    is_warm: bool,
 ) -> None:
+    start = weights if is_warm else None
+    straight = recipe.train(weights, *examples, seed=1, watch=Silent()) if is_warm else weights
     first = Keeping(dies_after)
     with pytest.raises(Killed):
-        recipe.train(None, *examples, seed=1, watch=first)
+        recipe.train(start, *examples, seed=1, watch=first)
 
     second = Keeping(state=first.state)
-    again = recipe.train(None, *examples, seed=1, watch=second)
+    again = recipe.train(start, *examples, seed=1, watch=second)
 
     assert len(second.scores) == 4 - dies_after
-    assert weights_digest(again) == weights_digest(weights)
+    assert weights_digest(again) == weights_digest(straight)
 
 
 def test_half_precision_trains_weights_that_a_whole_network_can_use(
