@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from tidemill.embedded_redis import server_command
+from tidemill.embedded_redis import Durability, server_command
 
 from tests.emulators.machine import free_port, missing
 
@@ -38,15 +38,15 @@ def free_port_fixture() -> int:
 class RedisServer:
     """A real server on a folder; stop it and start it again on the same port and folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, durability: Durability) -> None:
         self.folder = folder
+        self._durability = durability
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        # Servers are killed here, the machine's power is not.
-        command = server_command(self.folder, self.port, "fast")
+        command = server_command(self.folder, self.port, self._durability)
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         client = redis.Redis(port=self.port)
         end_s = time.monotonic() + START_S_MAX
@@ -70,10 +70,10 @@ class RedisServer:
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server of the test's own, to stop and start."""
+    """A server of the test's own, to stop and start: on a slow disk only a durable one loses nothing then."""
     folder = tmp_path / "redis"
     folder.mkdir()
-    server = RedisServer(folder)
+    server = RedisServer(folder, "durable")
     server.start()
     yield server
     server.kill()
@@ -81,7 +81,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def _shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server = RedisServer(tmp_path_factory.mktemp("redis"), "fast")
     server.start()
     yield server
     server.kill()

@@ -38,7 +38,8 @@ def server_command(folder: Path, port: int, durability: Durability = "durable") 
     """A server on loopback that keeps what it confirmed and refuses rather than forgets.
 
     durability: of what a publisher was told is kept. ``durable``: on the disk, it survives a power loss.
-        ``fast``: with the system, which survives a killed server; a power loss takes up to a second of it.
+        ``fast``: with the system, once the last fsync is over; there is one a second. A power loss takes what
+        came since, a killed server what came while a slow disk was still at it, up to two seconds of it.
     """
     settings = {
         "port": str(port),

@@ -28,7 +28,8 @@ PORT_BASE = click.IntRange(1024, 65500)
     type=click.Choice(list(FSYNC)),
     default="durable",
     show_default=True,
-    help="Of confirmed messages: durable survives a power loss; fast may lose the last second to one.",
+    help="Of confirmed messages: durable survives a power loss; fast may lose the last second to one, and on "
+    "a slow disk to a killed server.",
 )
 @click.option(
     "--no-trainer", is_flag=True, help="Rounds are another's to start, by `tidemill-trainer --once`."

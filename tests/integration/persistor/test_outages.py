@@ -125,12 +125,12 @@ def test_a_stopped_broker_loses_nothing_that_it_confirmed(
 ) -> None:
     bus, store = RedisBus.from_url(redis_server.url), FileStore(tmp_path / "store")
     running = run_worker(bus, store)
-    ids = bus.publish("samples", [make_message(f"before-{n}") for n in range(500)])
+    ids = bus.publish("samples", [make_message(f"before-{n}") for n in range(150)])
 
     redis_server.kill()
     eventually(lambda: running.worker.outage.reason != "")
     redis_server.start()
-    ids += bus.publish("samples", [make_message(f"after-{n}") for n in range(500)])
+    ids += bus.publish("samples", [make_message(f"after-{n}") for n in range(150)])
     eventually(lambda: running.subscription.backlog() == DONE)
 
     assert {message.message_id for message in stored(store)} == set(ids)
