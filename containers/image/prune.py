@@ -2,8 +2,10 @@
 
     python containers/image/prune.py /opt/tidemill/lib/python3.11/site-packages
 
-Tests, C sources and headers, type stubs, the symbols of extension modules, libclang, which TensorFlow
-names and only its builders use, and Pillow's parts for formats that ingest refuses, with their libraries.
+Tests, C sources and headers, type stubs, the descriptions that messages were generated from, the symbols
+of extension modules, libclang, which TensorFlow names and only its builders use, Cloud Storage over gRPC,
+which needs an extra that nobody here asks for, and Pillow's parts for formats that ingest refuses, with
+their libraries.
 """
 
 from __future__ import annotations
@@ -18,10 +20,17 @@ FOLDERS = ("tests", "include", "__pycache__")
 """Names of folders that go, wherever they are inside of a package; not `test`, which TensorFlow's API has."""
 KEPT = ("numpy/_core/tests/_natype.py",)
 """numpy.testing, which scientific packages import, reads this one."""
-FILES = ("*.pyi", "*.c", "*.cc", "*.cpp", "*.h", "*.hpp", "*.inc", "*.pyx", "*.pxd", "*.a", "*_test.py")
-PACKAGES = ("clang", "numpy/f2py", "numpy/distutils", "tensorflow/include", "tensorflow/xla_aot_runtime_src")
-MODULES = ("PIL/_avif.*.so", "PIL/_imagingft.*.so", "PIL/_imagingtk.*.so", "numpy/_core/_simd.*.so")
-"""AVIF, fonts and windows are parts that Pillow may be built without; the last is imported by tests only."""
+SOURCES = ("*.c", "*.cc", "*.cpp", "*.h", "*.hpp", "*.inc", "*.pyx", "*.pxd", "*.proto")
+FILES = (*SOURCES, "*.pyi", "*.a", "*_test.py")
+PACKAGES = (
+    "clang", "numpy/f2py", "numpy/distutils", "tensorflow/include", "tensorflow/xla_aot_runtime_src",
+    "google/cloud/_storage_v2", "google/cloud/storage/asyncio",
+)  # fmt: skip
+MODULES = (
+    "PIL/_avif.*.so", "PIL/_imagingft.*.so", "PIL/_imagingtk.*.so",
+    "numpy/_core/_simd.*.so", "numpy/linalg/lapack_lite.*.so",
+)  # fmt: skip
+"""AVIF, fonts and windows are parts that Pillow may be built without; only tests import NumPy's two."""
 
 
 def prune(packages: Path) -> None:

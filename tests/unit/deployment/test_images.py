@@ -15,7 +15,9 @@ SERVICES = {"ingest", "persistor", "trainer", "serving", "gateway"}
 BUILDKIT_ONLY = ("# syntax", "RUN --", "COPY --link", "COPY --chmod", "<<")
 """What the classic builder does not know."""
 INSTALLS = re.compile(r"\b(pip|apt-get|install-\w+)\b")
-SCRIPTS = [ROOT / "containers/image/install-dependencies", ROOT / "containers/image/install-code"]
+SCRIPTS = [
+    ROOT / "containers/image" / name for name in ("build-numpy", "install-dependencies", "install-code")
+]
 
 
 def instructions(file: Path) -> list[tuple[str, str]]:
