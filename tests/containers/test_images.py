@@ -61,6 +61,16 @@ def test_everything_from_others_in_an_image_is_pinned(service: str, project: Com
     assert {canonical(package) for package in packages.split()} <= pins
 
 
+@pytest.mark.parametrize("service", [*STARTS, "model-server"])
+def test_a_container_hears_that_it_is_to_stop(service: str, project: ComposeProject) -> None:
+    """Whoever does not is killed after the grace period: exit code 137. 143 is a server that SIGTERM ends."""
+    project.compose("stop", service)
+    ended = project.container(service)["State"]
+    project.up(service, options=("--no-deps", "--no-build"))
+
+    assert ended["ExitCode"] in {0, 143}, ended
+
+
 def canonical(pin: str) -> str:
     """NAME==VERSION with the name as the index compares it."""
     name, _, version = pin.partition("==")

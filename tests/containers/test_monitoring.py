@@ -41,3 +41,15 @@ def test_every_query_finds_its_metrics_in_a_service_that_runs(shown: dict[str, s
 
     assert len(bare) > 20
     assert bare - everywhere == set()
+
+
+def test_what_profiles_add_is_understood_by_compose(project: ComposeProject) -> None:
+    """Their images may be out of reach; their descriptions are not."""
+    always = set(project.compose("config", "--services").split())
+    every = ("--profile", "monitoring", "--profile", "demo")
+
+    assert set(project.compose(*every, "config", "--services").split()) - always == {
+        "prometheus",
+        "grafana",
+        "demo",
+    }
