@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from tidemill_contracts.bus import (
@@ -160,7 +160,7 @@ class DeadLetters:
 def original(letter: Message, body: bytes | None = None) -> Message:
     """The message as it was before it was put aside; with another body where one is given."""
     own = {name: value for name, value in letter.attributes.items() if name not in _ADDED}
-    return replace(letter, attributes=own, data=letter.data if body is None else body)
+    return letter._replace(attributes=own, data=letter.data if body is None else body)
 
 
 def _letter(delivery: Delivery) -> DeadLetter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tidemill_contracts.bus import Message
 from tidemill_contracts.errors import InvalidInput
@@ -78,4 +78,4 @@ def _cut(message: Message, event: SamplesReceived, found: list[IdentifiedSample]
     if "ce-id" in attributes:
         parts = [attributes["ce-id"], *(each.sample_id for each in found)]
         attributes["ce-id"] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-    return replace(message, data=body.model_dump_json(exclude_none=True).encode(), attributes=attributes)
+    return message._replace(data=body.model_dump_json(exclude_none=True).encode(), attributes=attributes)

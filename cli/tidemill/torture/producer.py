@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from random import Random
@@ -85,7 +84,7 @@ class Producer:
         happened = datetime.now(UTC) - LATE
         for number, message in enumerate(pack(ids, self._dice, samples_max=SAMPLES_PER_MESSAGE_MAX)):
             told = {"ce-time": (happened - number * LATE_STEP).isoformat()}
-            if not self._publish([replace(message, attributes={**message.attributes, **told})]):
+            if not self._publish([message._replace(attributes={**message.attributes, **told})]):
                 return
         self._ledger.confirm(ids)
         self._recent.extend(ids)

@@ -8,7 +8,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -88,7 +88,7 @@ def put_aside(bus: Bus, topic: str, subscription: str, delivery: Delivery, reaso
     """
     letter = dead_letter_of(delivery, subscription=subscription, reason=_cut(reason))
     kept = list(letter.attributes.items())[-ATTRIBUTES_MAX:]  # where from and why stand last, and stay
-    bus.publish(topic + DEAD_SUFFIX, [replace(letter, attributes=dict(kept), ordering_key="")])
+    bus.publish(topic + DEAD_SUFFIX, [letter._replace(attributes=dict(kept), ordering_key="")])
 
 
 def _cut(text: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 DEAD_SUFFIX = ".dead"
@@ -21,9 +22,11 @@ DEAD_SAMPLE = "dead-sample-position"
 """Attributes that a dead letter carries beside its own; the last one where it is a single sample."""
 
 
-@dataclass(frozen=True)
-class Message:
-    """What a publisher hands to the bus.
+NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+
+
+class Message(NamedTuple):
+    """What a publisher hands to the bus. A tuple: they are made by the million.
 
     data: the payload, any bytes.
     attributes: text beside it; names and values are UTF-8.
@@ -32,7 +35,7 @@ class Message:
     """
 
     data: bytes
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
     ordering_key: str = ""
 
 

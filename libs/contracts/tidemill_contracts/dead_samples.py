@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from tidemill_contracts.bus import (
     DEAD_ATTEMPTS,
@@ -46,7 +45,7 @@ def _letter(delivery: Delivery, found: ReadableSamples, bad: BadSample, subscrip
     if "count" in own:
         own["count"] = "1"
     kept = dict(list(own.items())[: ATTRIBUTES_MAX - len(origin)])
-    return replace(delivery.message, data=json.dumps(body).encode(), attributes={**kept, **origin})
+    return delivery.message._replace(data=json.dumps(body).encode(), attributes={**kept, **origin})
 
 
 def _cut(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -186,4 +186,4 @@ def dead_letter_of(delivery: Delivery, *, subscription: str, reason: str) -> Mes
         DEAD_MESSAGE_ID: delivery.message_id,
         DEAD_ATTEMPTS: str(delivery.attempt),
     }
-    return replace(delivery.message, attributes={**delivery.message.attributes, **origin})
+    return delivery.message._replace(attributes={**delivery.message.attributes, **origin})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -51,7 +50,7 @@ def hour_of(make_delivery: MakeDelivery, told: str) -> datetime:
     """The hour of a message published on 4 May 2026 at 12:30 UTC whose envelope names another time."""
     delivery = make_delivery("a")
     return admit(
-        delivery._replace(message=replace(delivery.message, attributes={"ce-time": told}))
+        delivery._replace(message=delivery.message._replace(attributes={"ce-time": told}))
     ).place.hour
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -121,7 +120,7 @@ def dead_letter(delivery: Delivery, *, subscription: str, reason: str) -> Messag
     letter = dead_letter_of(delivery, subscription=subscription, reason=reason)
     origin = {name: _cut(letter.attributes[name]) for name in _ORIGIN}
     own = [pair for pair in letter.attributes.items() if pair[0] not in origin]
-    return replace(letter, attributes={**dict(own[: ATTRIBUTES_MAX - len(origin)]), **origin})
+    return letter._replace(attributes={**dict(own[: ATTRIBUTES_MAX - len(origin)]), **origin})
 
 
 def _cut(text: str) -> str:
