@@ -100,13 +100,14 @@ class Keeper:
             StatusError: NOT_FOUND: no such version is ready.
         """
         with self._changed:
-            ready = {
-                number: each
-                for number, each in self._models.get(name, {}).items()
-                if each.stage is Stage.READY and each.servable is not None
-            }
-            held = ready.get(max(ready, default=0) if version is None else version)
-            if held is None or held.servable is None:
+            versions = self._models.get(name, {})
+            number = version
+            if number is None:
+                number = max(
+                    (each for each, held in versions.items() if held.stage is Stage.READY), default=0
+                )
+            held = versions.get(number)
+            if held is None or held.stage is not Stage.READY or held.servable is None:
                 wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
                 raise not_found(f"Servable not found for request: {wanted}")
             held.users += 1

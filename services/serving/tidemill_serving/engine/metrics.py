@@ -78,7 +78,9 @@ class Metrics:
             return 0
 
     def _add(self, name: str, labels: Labels, seconds: float) -> None:
-        histogram = self._latencies.setdefault((name, labels), _Histogram())
+        histogram = self._latencies.get((name, labels))
+        if histogram is None:
+            histogram = self._latencies[name, labels] = _Histogram()
         histogram.counts[bisect_left(BOUNDS_US, seconds * 1e6)] += 1
         histogram.sum_us += seconds * 1e6
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,9 @@ START_WAIT_S_MAX = 600.0
 
 STOP_LOOK_S = 0.2
 """The kernel may hand a signal to one of TensorFlow's threads, which does not wake the main one: it looks."""
+
+CALLS_AT_ONCE = max(2, os.cpu_count() or 1)
+"""gRPC calls at work at once. With batching, callers wait for one another: there all may come in."""
 
 GC_THRESHOLD = 50_000
 
@@ -89,6 +93,7 @@ def _listen(flags: Flags, core: Core, metrics: Metrics, listeners: ExitStack) ->
         port=flags.port,
         socket_path=flags.grpc_socket_path,
         threads=flags.grpc_max_threads,
+        at_once=flags.grpc_max_threads if flags.enable_batching else CALLS_AT_ONCE,
         arguments=channel_arguments(flags.grpc_channel_arguments),
     )
     listeners.enter_context(grpc_server)
