@@ -25,6 +25,7 @@ from tidemill.torture.ledger import Ledger
 from tidemill.torture.producer import Producer
 from tidemill.torture.rig import Fault, Rig, may_coincide
 from tidemill.torture.view import View, read_view, wait_for_view
+from tidemill.torture.watch import watched
 
 AUDITOR = "torture"
 QUIET_S = 0.4
@@ -96,15 +97,17 @@ def torture(
         dice, of_producer = Random(seed), Random(~seed)  # noqa: S311  (no secret depends on them)
         with Producer(bus, ledger, of_producer, rate_per_s=rate_per_s) as producer:
             rig = Rig(crew, producer, dice, ground, ledger, store, store_link)
-            blows = tuple(_inflict(rig, faults, tell) for faults in rounds)
+            blows = tuple(_watched_blow(rig, faults, tell) for faults in rounds)
         tell("calm: waiting until everything is kept")
         confirmed = ledger.read("confirmed")
-        calm_s = wait_for_objects(store, confirmed) if ground.bus else wait_for_backlog(bus)
-        crew.stop(PERSISTOR)
+        with watched():
+            calm_s = wait_for_objects(store, confirmed) if ground.bus else wait_for_backlog(bus)
+            crew.stop(PERSISTOR)
         with ground.registry() as registry:
             kept = {ident for info in store.list(SAMPLES) for ident in ids_in(store, info.name)}
-            read_s = wait_for_view(registry, confirmed & kept)
-            crew.stop(TRAINER)
+            with watched():
+                read_s = wait_for_view(registry, confirmed & kept)
+                crew.stop(TRAINER)
             found = audit(ledger, store, batches, dead)
             attempted, damaged = ledger.read("attempted"), ledger.read("damaged")
             view = read_view(registry, store, confirmed, attempted, damaged)
@@ -160,6 +163,11 @@ def _listen(bus: Bus) -> tuple[Subscription, Subscription]:
     topics = (BatchStored.topic, SamplesReceived.topic + DEAD_SUFFIX)
     batches, dead = (bus.subscribe(topic, AUDITOR, ack_deadline_s=AUDIT_LEASE_S) for topic in topics)
     return batches, dead
+
+
+def _watched_blow(rig: Rig, faults: tuple[Fault, ...], tell: Callable[[str], None]) -> Blow:
+    with watched():
+        return _inflict(rig, faults, tell)
 
 
 def _inflict(rig: Rig, faults: tuple[Fault, ...], tell: Callable[[str], None]) -> Blow:

@@ -1,16 +1,19 @@
-"""What is done to the stream itself: poison, with its dead letters down, copies, and what comes late."""
+"""What is done to the streams: poison, with its dead letters down, copies, a storm, and what comes late."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from tidemill_chassis.adapters.redis_entries import stream_of
 from tidemill_contracts.bus import DEAD_SUFFIX
-from tidemill_contracts.events import SamplesReceived
+from tidemill_contracts.events import BatchStored, SamplesReceived
 
 from tidemill.torture.rig import Fault, Rig
+
+STORM_EVENTS, STORM_COPIES = 20, 100
 
 
 @contextmanager
@@ -36,6 +39,21 @@ def _dead_letters_down(rig: Rig) -> Iterator[None]:
     pipeline.rename(away, dead)
     pipeline.execute()
     client.close()
+
+
+@contextmanager
+def _event_storm(rig: Rig) -> Iterator[None]:
+    """What was announced last is announced over and over: each of it may open one round, and be new once."""
+    stream = stream_of(BatchStored.topic)
+    client = redis.Redis.from_url(rig.ground.bus_url)
+    latest: Any = client.xrevrange(stream, count=STORM_EVENTS)
+    for _ in range(STORM_COPIES):
+        pipeline = client.pipeline(transaction=False)
+        for _, fields in latest:
+            pipeline.xadd(stream, fields)
+        pipeline.execute()
+    client.close()
+    yield
 
 
 @contextmanager
@@ -65,6 +83,14 @@ STREAM_FAULTS = (
         "stream redis",
         _dead_letters_down,
         1.5,
+        "own broker",
+    ),
+    Fault(
+        "event-storm",
+        "the latest objects are announced 100 times more, all at once",
+        "stream redis",
+        _event_storm,
+        1.0,
         "own broker",
     ),
     Fault("late", "samples come a day late, the latest first", "stream", _late, 0.1),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -357,3 +359,20 @@ def test_calm_ends_in_time_where_samples_are_lost(scene: Scene) -> None:
     wait_for_objects(scene.store, {"gone"}, clock=lambda: now[0], sleep=sleep)
 
     assert now[0] == UNSURE_S_MAX
+
+
+HANGS = """
+import threading
+from tidemill.torture.watch import watched
+with watched(0.1):
+    pass
+with watched(0.3):
+    threading.Event().wait()
+"""
+
+
+def test_a_torture_that_hangs_ends_and_says_where() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 1
+    assert 'File "<string>", line 7' in ended.stderr
