@@ -28,7 +28,7 @@ from tidemill_contracts.bus import Backlog
 from tests.bench.persistor.bench_throughput import Cost, messages, pull_all, tuned, write_all
 from tests.emulators.machine import free_port, listens, wait_until
 
-SAMPLES = 300_000
+SAMPLES = 500_000
 PUBLISHED_AT_ONCE = 1000
 DONE = Backlog(waiting=0, leased=0)
 LOOK_EVERY_S = 0.01
