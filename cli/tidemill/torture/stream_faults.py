@@ -13,7 +13,7 @@ from tidemill_contracts.events import BatchStored, SamplesReceived
 
 from tidemill.torture.rig import Fault, Rig
 
-STORM_EVENTS, STORM_COPIES = 20, 100
+STORM_EVENTS, STORM_COPIES = 20, 500
 
 
 @contextmanager
@@ -87,7 +87,7 @@ STREAM_FAULTS = (
     ),
     Fault(
         "event-storm",
-        "the latest objects are announced 100 times more, all at once",
+        "the latest objects are announced 500 times more, all at once",
         "stream redis",
         _event_storm,
         1.0,
