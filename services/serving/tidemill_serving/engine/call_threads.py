@@ -1,8 +1,8 @@
 """The threads that answer gRPC calls: few at work at once, and more where calls are held up.
 
-Calls that compute contend for the cores and for Python's lock: with four callers a row cost 0.66 to 0.87 ms of CPU
-on eight threads, and 0.51 to 0.58 with as many at work as there are cores (docs/adr/0062). But a call may also just
-wait, for a configuration to load or for a long run of a model: such a call gives up its place.
+Calls that compute contend for the cores and for Python's lock: with four callers a row cost 0.66 to 0.87 ms
+of CPU on eight threads, and 0.51 to 0.58 with as many at work as there are cores (docs/adr/0062). But a call
+may also just wait, for a configuration to load or for a long run of a model: such a call gives up its place.
 """
 
 from __future__ import annotations
