@@ -70,6 +70,8 @@ def platform_processes(deployment: Deployment, log_level: str = "info") -> list[
             # The server's own defaults would keep a candidate that cannot load waiting for five minutes.
             "--max_num_load_retries=2",
             "--load_retry_interval_micros=500000",
+            # A gateway keeps two batches out, each on a core of its own (docs/adr/0063).
+            "--tensorflow_intra_op_parallelism=1",
         ),
         service("trainer", "tidemill-trainer", _answers(ports.trainer_health, "/readyz")),
         service("serving", "tidemill-serving-agent", _answers(ports.agent_health, "/readyz")),

@@ -59,6 +59,7 @@ def run_ours(
             f"--grpc_socket_path={socket}",
             "--model_name=digits",
             f"--model_base_path={models}",
+            "--tensorflow_intra_op_parallelism=1",
             *engine_flags,
         ],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "TIDEMILL_LOG_LEVEL": "warning", **code, **settings},
