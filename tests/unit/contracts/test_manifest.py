@@ -134,3 +134,10 @@ def test_a_warm_training_is_short_unless_its_examples_are_few() -> None:
     assert spec.epochs(100_000, warm=False) == 10
     assert TrainingSpec(epochs_max=10).epochs(100_000, warm=True) == 10
     assert TrainingSpec(epochs_max=2, epochs_warm_max=3).epochs(100_000, warm=True) == 2
+
+
+def test_a_training_that_goes_on_may_begin_at_a_rate_of_its_own() -> None:
+    plain, own = TrainingSpec(learning_rate=0.002), TrainingSpec(learning_rate_warm=0.0005)
+
+    assert (plain.rate(warm=False), plain.rate(warm=True)) == (0.002, 0.002)
+    assert (own.rate(warm=False), own.rate(warm=True)) == (0.001, 0.0005)

@@ -88,7 +88,7 @@ def train_network(
             watch.step()
             if number % EVERY_STEPS == 0:
                 done_share = (epoch - 1 + first / len(order)) / epochs
-                optimizer.learning_rate.assign(learning_rate(spec, done_share))
+                optimizer.learning_rate.assign(learning_rate(spec.rate(warm=warm), done_share))
             rows = order[first : first + spec.batch_size]
             total += float(step(task.batch(train.inputs[rows], random), train.targets[rows]))
             if (number + 1) % EVERY_STEPS == 0:
@@ -121,12 +121,12 @@ def _score(task: Task, weights: Weights, tuning: Examples) -> Score:
     return score
 
 
-def learning_rate(spec: TrainingSpec, done: float) -> float:
+def learning_rate(first: float, done: float) -> float:
     """Falls along half a cosine, so that the end settles what the beginning found.
 
-    done: of the way, 0 to 1.
+    first: where it begins. done: of the way, 0 to 1.
     """
-    return spec.learning_rate * (RATE_LAST + (1 - RATE_LAST) * (1 + math.cos(math.pi * done)) / 2)
+    return first * (RATE_LAST + (1 - RATE_LAST) * (1 + math.cos(math.pi * done)) / 2)
 
 
 def _optimizer(spec: TrainingSpec) -> Any:
