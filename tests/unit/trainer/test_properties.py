@@ -110,7 +110,7 @@ class Story:
                 )
 
     def measured(self, round_: Any, version: int) -> float:
-        """The stored version's accuracy on the samples that judged the round, measured anew."""
+        """How good the stored version is on the samples that judged the round, by the gate's own metric."""
         world = self.world
         weights = load_weights(world.store.get(version_prefix("points", version) + PATH), "weights")
         with world.registry.read() as sql:
@@ -120,7 +120,8 @@ class Story:
         examples = load_examples(
             world.learner, world.store, rows, objects, step=lambda: None, scratch=world.work
         )
-        return float(np.mean(world.recipe.score(weights, examples).merits))
+        score = world.recipe.score(weights, examples)
+        return score.accuracy if world.spec.gate.metric == "accuracy" else -score.loss
 
 
 @pytest.mark.long
@@ -130,13 +131,13 @@ class Story:
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(steps=STEPS)
+@given(steps=STEPS, metric=st.sampled_from(["accuracy", "loss"]))
 def test_whatever_happens_the_promises_hold(
-    make_world: Any, points: Points, steps: list[tuple[str, int, int]]
+    make_world: Any, points: Points, steps: list[tuple[str, int, int]], metric: str
 ) -> None:
     world = make_world(
         round={"samples_min": 30, "samples_max": 80, "age_s_max": 50},
-        gate={"significance": 1, "validation_max": 25},
+        gate={"metric": metric, "significance": 1, "validation_max": 25},
     )
     story = Story(world, points)
 
