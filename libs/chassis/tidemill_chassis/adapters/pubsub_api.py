@@ -130,18 +130,18 @@ class PubsubApi:
             InvalidInput: Pub/Sub takes no such request.
         """
 
-        def once() -> Any:
+        def attempt() -> Any:
             try:
-                return self._method(rpc)(request, timeout=timeout_s, metadata=_routing(rpc, request))
+                return self.once(rpc, request, timeout_s=timeout_s)
             except grpc.RpcError as error:
                 raise explained(error) from error
 
         backoff = retry.Backoff(RETRY_FIRST_S, RETRY_LIMIT_S)
-        return retry.call(once, on=(_Blip,), attempts_max=CALL_ATTEMPTS_MAX, backoff=backoff)
+        return retry.call(attempt, on=(_Blip,), attempts_max=CALL_ATTEMPTS_MAX, backoff=backoff)
 
-    def start(self, rpc: Rpc, request: Any, *, timeout_s: float) -> Any:
-        """The call as a future; its `result` raises grpc.RpcError."""
-        return self._method(rpc).future(request, timeout=timeout_s, metadata=_routing(rpc, request))
+    def once(self, rpc: Rpc, request: Any, *, timeout_s: float) -> Any:
+        """The answer, without a second try; raises grpc.RpcError."""
+        return self._method(rpc)(request, timeout=timeout_s, metadata=_routing(rpc, request))
 
     def stream(self, rpc: Rpc, requests: Iterator[Any], *, about: str) -> Any:
         """Answers as they come, until the call is cancelled; the iterator raises grpc.RpcError.
