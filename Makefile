@@ -44,7 +44,8 @@ check: lint types arrows test  ## lint, types, arrows, tests: what CI runs
 
 test: unit  ## run all tests
 	$(BIN)/pytest tests/unit -m long --numprocesses 2
-	$(BIN)/pytest tests/contract tests/integration tests/system $(if $(CI),--reruns 1)
+	$(BIN)/pytest tests/contract --numprocesses 2 --dist loadfile $(if $(CI),--reruns 1)
+	$(BIN)/pytest tests/integration tests/system $(if $(CI),--reruns 1)
 
 unit: setup  ## run the unit tests only (under 30 seconds)
 	$(BIN)/pytest tests/unit -m "not long" --numprocesses 2
