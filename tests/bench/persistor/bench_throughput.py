@@ -40,7 +40,7 @@ PUBSUB_SAMPLES = {1: 40_000, 100: 200_000}
 PUBLISHED_AT_ONCE = 1000
 ENVIRON = {"TIDEMILL_BUS": "unused", "TIDEMILL_STORE": "unused"}
 REDIS_AGE_S, PUBSUB_AGE_S = 0.1, 0.5
-"""Of a batch; for the last one the persistor is charged with it. The emulator gives out few messages a second:
+"""Of a batch; for the last one the persistor is charged with it. The emulator gives out few messages at once:
 younger batches would be small, and what each one costs, a call to the broker and a file, most of the cost."""
 
 
