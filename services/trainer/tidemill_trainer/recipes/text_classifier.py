@@ -26,7 +26,7 @@ from tidemill_trainer.recipes.recipe import (
 )
 from tidemill_trainer.recipes.runtime import keras, precision, tf
 from tidemill_trainer.recipes.text_network import build_network, forget
-from tidemill_trainer.recipes.text_reading import look_up, make_table, read_ngrams
+from tidemill_trainer.recipes.text_reading import exported_table, look_up, make_table, read_ngrams
 from tidemill_trainer.recipes.text_vocabulary import first_weights, grow, pack, unpack
 
 BATCH = 512
@@ -95,15 +95,16 @@ class TextClassifier:
     def export(self, weights: Weights, folder: Path) -> None:
         """One signature: `text` string[batch] to the answers of `class_answers`."""
         vocabulary = unpack(weights[0])
-        network, table = self._network(len(vocabulary)), make_table(vocabulary)
+        network = self._network(len(vocabulary))
         network.set_weights(weights[1:])
+        with exported_table(vocabulary) as table:
 
-        def answer(text: Any) -> dict[str, Any]:
-            places = look_up(read_ngrams(text), table)
-            return class_answers(network(places, training=False), self._spec.labels)
+            def answer(text: Any) -> dict[str, Any]:
+                places = look_up(read_ngrams(text), table)
+                return class_answers(network(places, training=False), self._spec.labels)
 
-        signature = (answer, [tf.TensorSpec([None], tf.string, name=TEXT)])
-        save_signatures({DEFAULT: signature}, weights=network.weights, resources=[table], folder=folder)
+            signature = (answer, [tf.TensorSpec([None], tf.string, name=TEXT)])
+            save_signatures({DEFAULT: signature}, weights=network.weights, resources=[table], folder=folder)
 
     def _begin(
         self, start: Weights | None, train: Examples

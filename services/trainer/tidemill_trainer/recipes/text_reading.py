@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tidemill_trainer.recipes.runtime import tf
@@ -50,15 +52,29 @@ def read_ngrams(texts: Any) -> Any:
 
 
 def make_table(ngrams: list[bytes]) -> Any:
-    """A table from each n-gram to its place, counted from 1; 0 for all others."""
-    places = tf.range(1, len(ngrams) + 1, dtype=tf.int32)
-    initializer = tf.lookup.KeyValueTensorInitializer(tf.constant(ngrams, tf.string), places)
+    """A table from each n-gram to its place, counted from 1; 0 for all others. Nobody's, it vanishes."""
+    # With a name TensorFlow would keep it as long as the process lives: 20 MB for 100,000 n-grams.
+    return tf.lookup.StaticHashTable(_content(ngrams), default_value=0, experimental_is_anonymous=True)
+
+
+@contextmanager
+def exported_table(ngrams: list[bytes]) -> Iterator[Any]:
+    """The same table as it is written into a SavedModel; it is gone afterwards."""
+    initializer = _content(ngrams)
     table = tf.lookup.StaticHashTable(initializer, default_value=0)
     # Names that an export writes down: TensorFlow makes them by chance and by a counter. The same content
     # must have the same name, and another content another: so the same model is exported as the same bytes.
     initializer._name = "ngrams"
     table._shared_name = "ngrams_" + hashlib.sha256(b"\n".join(ngrams)).hexdigest()[:32]
-    return table
+    try:
+        yield table
+    finally:
+        tf.raw_ops.DestroyResourceOp(resource=table.resource_handle, ignore_lookup_error=True)
+
+
+def _content(ngrams: list[bytes]) -> Any:
+    places = tf.range(1, len(ngrams) + 1, dtype=tf.int32)
+    return tf.lookup.KeyValueTensorInitializer(tf.constant(ngrams, tf.string), places)
 
 
 def look_up(ngrams: Any, table: Any) -> Any:
