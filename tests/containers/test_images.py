@@ -9,7 +9,7 @@ import pytest
 from tests.containers.compose_project import ROOT, ComposeProject, docker
 
 BASE = "python:3.11-slim"
-OWN_MB_MAX = {"ingest": 110, "persistor": 90, "gateway": 140, "trainer": 1100, "serving": 1100}
+OWN_MB_MAX = {"ingest": 110, "persistor": 90, "gateway": 100, "trainer": 1100, "serving": 1100}
 """What an image adds to its base, which others make and may make larger or smaller."""
 ADAPTERS = "tidemill_chassis.adapters.pubsub_bus, tidemill_chassis.adapters.gcs_objects"
 STARTS = {
@@ -59,16 +59,6 @@ def test_everything_from_others_in_an_image_is_pinned(service: str, project: Com
     )
 
     assert {canonical(package) for package in packages.split()} <= pins
-
-
-@pytest.mark.parametrize("service", [*STARTS, "model-server"])
-def test_a_container_hears_that_it_is_to_stop(service: str, project: ComposeProject) -> None:
-    """Whoever does not is killed after the grace period: exit code 137. 143 is a server that SIGTERM ends."""
-    project.compose("stop", service)
-    ended = project.container(service)["State"]
-    project.up(service, options=("--no-deps", "--no-build"))
-
-    assert ended["ExitCode"] in {0, 143}, ended
 
 
 def canonical(pin: str) -> str:

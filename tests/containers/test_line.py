@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from uuid import uuid4
 
 import httpx
 from google.cloud import pubsub_v1
@@ -40,7 +41,7 @@ def test_plain_json_published_by_googles_client_is_kept(outside: Outside, digits
 
 def test_googles_client_hears_what_was_kept_in_which_object(outside: Outside, digits: list[Digit]) -> None:
     subscriber, publisher = pubsub_v1.SubscriberClient(), pubsub_v1.PublisherClient()
-    path = subscriber.subscription_path(PROJECT, "ring-listener")
+    path = subscriber.subscription_path(PROJECT, f"ring-listener-{uuid4().hex[:8]}")
     topic = publisher.topic_path(PROJECT, "tidemill.batches")
     subscriber.create_subscription(request={"name": path, "topic": topic})
     heard: list[dict[str, str]] = []
