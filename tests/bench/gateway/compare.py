@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bench.gateway.load import Load, Measured, MeasuringFailed, keep_to_two_cores, measure, need_wrk
@@ -24,13 +25,31 @@ from tests.bench.peers.running import run_peer, write_bodies
 LOADS = tuple(promise.load for promise in PROMISES)
 WARM_LOAD = Load(64, 1)
 WARM_S = 3.0
+SPANS = 4
+"""Each load comes so often, by turns with the others. A machine that is shared with strangers is now and then
+half as fast for some seconds: of each server the best is told that it showed."""
 Figures = dict[Load, Measured]
 
 
 def under_load(url: str, pids: list[int], bodies: Path, seconds: float) -> Figures:
     """A server's figures under every load, after a warm-up that is not counted."""
     measure(url, WARM_LOAD, models=bodies, pids=pids, seconds=WARM_S)
-    return {load: measure(url, load, models=bodies, pids=pids, seconds=seconds) for load in LOADS}
+    spans = [
+        {load: measure(url, load, models=bodies, pids=pids, seconds=seconds / SPANS) for load in LOADS}
+        for _ in range(SPANS)
+    ]
+    return {load: best_of([span[load] for span in spans]) for load in LOADS}
+
+
+def best_of(spans: list[Measured]) -> Measured:
+    """The quickest span, with the least CPU that any had, and the errors of all."""
+    quickest = max(spans, key=lambda span: span.requests_per_s)
+    return replace(
+        quickest,
+        cpu_ms=min(span.cpu_ms for span in spans),
+        errors=sum(span.errors for span in spans),
+        memory_mb=max(span.memory_mb for span in spans),
+    )
 
 
 def figures_of(peer: Peer, models: Path, seconds: float) -> Figures:
@@ -76,7 +95,7 @@ def main(names: list[str], seconds: float) -> int:
     """Measure, print, judge."""
     need_wrk()
     keep_to_two_cores()
-    print(f"{conditions()}; {seconds} s under each load\n", flush=True)
+    print(f"{conditions()}; {seconds} s under each load, in {SPANS} spans\n", flush=True)
     peers: dict[str, Figures] = {}
     refused: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
