@@ -110,7 +110,7 @@ class TestEveryDockerfile:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: str(script.name))
 def test_what_images_share_is_pinned_and_ends_at_the_first_failure(script: Path) -> None:
     text = script.read_text()
-    installs = re.findall(r"^.*\bpip .*install .*$", text, re.M)
+    installs = re.findall(r"^.*\bpip .*\binstall .*$", text, re.M)
 
     assert "set -eu" in text
     assert script.stat().st_mode & 0o111
