@@ -37,7 +37,8 @@ class Measured:
     def short(self, gain_min: float) -> str:
         """In words, why it is not enough."""
         where = "above" if self.metric == "accuracy" else "below"
-        return f"{self.metric} {self.now:.4f} is not {gain_min:g} {where} the champion's {self.then:.4f}"
+        enough = f"{gain_min:g} {where}" if gain_min else where
+        return f"{self.metric} {self.now:.4f} is not {enough} the champion's {self.then:.4f}"
 
 
 def compare_by(metric: Metric, challenger: Score, champion: Score, *, seed: int) -> Measured:
