@@ -27,9 +27,11 @@ from tidemill_trainer.datasets import Learner, datasets_of
 from tidemill_trainer.lease import LeaseKeeper
 from tidemill_trainer.model_trainer import ModelTrainer
 from tidemill_trainer.recipes import open_recipe
-from tidemill_trainer.recipes.recipe import Examples, Score, State
+from tidemill_trainer.recipes.recipe import Examples
 from tidemill_trainer.workbench import Workbench
 from tidemill_trainer.worker import Trainer
+
+from tests.integration.trainer.kinds import Silent
 
 MODELS = Path(__file__).parents[3] / "models"
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -56,27 +58,10 @@ def spec() -> ModelSpec:
     return load_spec(MODELS / "digits.yaml")
 
 
-class _Epochs:
-    def __init__(self) -> None:
-        self.count = 0
-
-    def step(self) -> None:
-        pass
-
-    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
-        self.count = number
-
-    def keep(self, state: State) -> None:
-        pass
-
-    def kept(self) -> State | None:
-        return None
-
-
 def test_reading_and_training_stay_within_their_budgets(
     spec: ModelSpec, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe, samples, watch = open_recipe(spec), digits(0)[:4000], _Epochs()
+    recipe, samples, watch = open_recipe(spec), digits(0)[:4000], Silent()
     recipe.read(samples[:300])  # traces the graph
 
     began_s = time.process_time()
@@ -85,7 +70,7 @@ def test_reading_and_training_stay_within_their_budgets(
     examples = Examples(inputs, np.array([int(sample.label) for sample in samples], np.int64))
     began_s = time.process_time()
     recipe.train(None, examples, Examples(inputs[:100], examples.targets[:100]), seed=1, watch=watch)
-    train_ms = (time.process_time() - began_s) / len(samples) / watch.count * 1e3
+    train_ms = (time.process_time() - began_s) / len(samples) / len(watch.scores) * 1e3
 
     with capsys.disabled():
         print(f"\nread {read_ms:.3f} ms of CPU a sample, train {train_ms:.3f} ms a sample and epoch")

@@ -19,8 +19,8 @@ from tidemill_trainer.recipes import open_recipe
 from tidemill_trainer.recipes.recipe import Examples
 
 from tests.bench.trainer.bench_waves import logistic_regression
-from tests.bench.trainer.unwatched import Unwatched
 from tests.bench.trainer.waves import sentences
+from tests.integration.trainer.kinds import Silent
 
 MODELS = Path(__file__).parents[3] / "models" / "examples"
 SEEDS = int(os.environ.get("TIDEMILL_BENCH_SEEDS", "3"))
@@ -62,5 +62,5 @@ def _accuracy(spec: ModelSpec, train: Sequence[Sample], held: Sequence[Sample], 
     )
     tunes = np.arange(len(every)) % (100 // spec.training.tuning_percent) == 0
     fit, tuning = (every.take(np.flatnonzero(rows)) for rows in (~tunes, tunes))
-    weights = recipe.train(None, fit, tuning, seed=seed, watch=Unwatched())
+    weights = recipe.train(None, fit, tuning, seed=seed, watch=Silent())
     return recipe.score(weights, asked).accuracy

@@ -22,9 +22,9 @@ from tidemill_trainer.recipes import open_recipe
 from tidemill_trainer.recipes.recipe import Examples
 from tidemill_trainer.roles import role_of
 
-from tests.bench.trainer.unwatched import Unwatched
 from tests.bench.trainer.wave_line import WaveLine
 from tests.bench.trainer.waves import HEAD, Result, Scratch, draw, mnist, sentences, tell
+from tests.integration.trainer.kinds import Silent
 
 ROOT = Path(__file__).parents[3]
 WAVES = 10
@@ -163,7 +163,7 @@ class Fresh:
             examples.take(mine[~tunes]),
             examples.take(mine[tunes]),
             seed=self._spec.seed,
-            watch=Unwatched(),
+            watch=Silent(),
         )
         cpu_s = time.process_time() - began_s
         return Scratch(recipe.score(weights, asked).accuracy, cpu_s)

@@ -24,29 +24,9 @@ from tidemill_trainer.recipes.recipe import Examples, Score, State, Weights
 from tidemill_trainer.recipes.runtime import precision
 from tidemill_trainer.weights import weights_digest
 
+from tests.integration.trainer.kinds import Silent
+
 Encode = Callable[..., bytes]
-
-
-class Silent:
-    def step(self) -> None:
-        pass
-
-    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
-        pass
-
-    def keep(self, state: State) -> None:
-        pass
-
-    def kept(self) -> State | None:
-        return None
-
-
-class Recorded(Silent):
-    def __init__(self) -> None:
-        self.scores: list[Score] = []
-
-    def epoch(self, number: int, tuning: Score, *, train_loss: float) -> None:
-        self.scores.append(tuning)
 
 
 def sample(image: bytes) -> Sample:
@@ -161,7 +141,7 @@ def test_the_same_data_and_seed_give_the_same_weights_whatever_was_trained_befor
 def test_a_warm_start_goes_on_where_the_champion_stood(
     recipe: ImageClassifier, weights: Weights, examples: tuple[Examples, Examples]
 ) -> None:
-    cold, warm = Recorded(), Recorded()
+    cold, warm = Silent(), Silent()
 
     recipe.train(None, *examples, seed=3, watch=cold)
     found = recipe.train(weights, *examples, seed=3, watch=warm)
@@ -232,7 +212,7 @@ class Killed(BaseException):
     pass
 
 
-class Keeping(Recorded):
+class Keeping(Silent):
     """Keeps the state as a round does; may die at an epoch's end."""
 
     def __init__(self, dies_after: int | None = None, state: State | None = None) -> None:
