@@ -12,7 +12,7 @@ import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.emulators.machine import find_program
+from tests.emulators.machine import find_program, missing
 from tests.unit.deployment.monitoring import (
     ALERTS,
     ROOT,
@@ -96,7 +96,7 @@ def test_no_two_panels_of_the_dashboard_overlap() -> None:
 @pytest.fixture(scope="module")
 def promtool() -> str:
     found = find_program("promtool", variable="TIDEMILL_PROMTOOL", places=())
-    return found or pytest.skip("promtool is missing: it comes with Prometheus; TIDEMILL_PROMTOOL names it")
+    return found or missing("promtool", "it comes with Prometheus; TIDEMILL_PROMTOOL names it")
 
 
 def run(*command: str) -> str:
