@@ -89,7 +89,7 @@ compose-demo: setup compose-up  ## the demo on the containers' Pub/Sub, Cloud St
 compose-down:  ## stop the containers; their volumes stay
 	@$(COMPOSE) down --remove-orphans
 
-containers: setup .secrets/pgpass  ## build the images, run the ring of tests on them, remove them again
+containers: setup .secrets/pgpass  ## build the images, test them as they run, stop them (EMBEDDED_ENGINE=1: as above)
 	@$(BIN)/pytest tests/containers --timeout=1800 $(CONTAINERS_OPTIONS)
 
 audit: setup  ## ask whether vulnerabilities are known of what is pinned; says so where no database answers

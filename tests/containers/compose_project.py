@@ -52,7 +52,8 @@ class ComposeProject:
             timeout=COMMAND_S_MAX,
             check=False,
         )
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        said = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        assert done.returncode == 0, f"{' '.join(command)}\n{said}{_remedy(done.stderr)}"
         return done.stdout
 
     def up(self, *services: str, files: list[Path] | None = None, options: tuple[str, ...] = ()) -> None:
@@ -136,3 +137,9 @@ def has_engine() -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     return True
+
+
+def _remedy(said: str) -> str:
+    if "tensorflow/serving" in said and "EMBEDDED_ENGINE" not in os.environ:
+        return "\nTensorFlow Serving's image cannot be had: make containers EMBEDDED_ENGINE=1"
+    return ""
