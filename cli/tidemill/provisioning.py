@@ -42,8 +42,6 @@ FIELDS = (
     "expiration_policy",
     "message_retention_duration",
 )
-FOR_EVER = ("topic", "enable_message_ordering")
-"""What Pub/Sub never changes on a subscription."""
 LIFECYCLE: tuple[Mapping[str, Any], ...] = (
     {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}},
     {"action": {"type": "Delete"}, "condition": {"age": 30, "matchesPrefix": [INBOX_DONE]}},
@@ -105,6 +103,7 @@ def pubsub_steps(
     try:
         consumers = {topic: tuple(known.consumers) for topic, known in topics.items()}
         consumers[FILES] = (FILES_READER,)
+        unordered = {(topic, one) for topic, known in topics.items() for one in known.unordered}
         for topic, readers in consumers.items():
             yield _topic_step(api, names.topic(topic))
             if readers:
@@ -118,6 +117,7 @@ def pubsub_steps(
                     ack_deadline_s=ACK_DEADLINE_S,
                     attempts_max=ATTEMPTS_MAX,
                     backoff_s=BACKOFF_S,
+                    ordered=(topic, consumer) not in unordered,
                 )
                 yield _subscription_step(api, spec)
     finally:
@@ -145,7 +145,7 @@ def _subscription_step(api: PubsubApi, spec: SubscriptionSpec) -> Step:
     what, wanted, found = f"subscription {spec.path}", spec.wire(), find_subscription(api, spec.path)
     if found is None:
         return Step(what, "make", lambda: make_subscription(api, spec))
-    wrong = [name for name in FOR_EVER if getattr(found, name) != getattr(wanted, name)]
+    wrong = list(_wrong_for_ever(found, wanted))
     if wrong:
         return Step(
             f"{what}: {', '.join(wrong)} cannot be changed; delete it once it is drained", "refuse", None
@@ -154,6 +154,14 @@ def _subscription_step(api: PubsubApi, spec: SubscriptionSpec) -> Step:
     if fields:
         return Step(f"{what}: {', '.join(fields)}", "change", lambda: mend_subscription(api, spec, fields))
     return Step(what, "keep", None)
+
+
+def _wrong_for_ever(found: Any, wanted: Any) -> Iterator[str]:
+    """What Pub/Sub never changes on a subscription. More order than is asked for is dearer, and not wrong."""
+    if found.topic != wanted.topic:
+        yield "topic"
+    if wanted.enable_message_ordering and not found.enable_message_ordering:
+        yield "enable_message_ordering"
 
 
 def _dead_reader(names: PubsubNames, topic: str, *, emulator: bool) -> SubscriptionSpec:

@@ -135,6 +135,15 @@ def test_a_key_is_with_one_member_at_a_time(bus: Bus, kind: str) -> None:
     assert texts(pull_until(lambda: second.pull(10, 0.2), 1)) == [b"2"]
 
 
+def test_a_subscription_without_order_gives_all_of_a_key_at_once(bus: Bus) -> None:
+    subscription = bus.subscribe("t", "s", ordered=False)
+    bus.publish("t", [Message(str(n).encode(), ordering_key="k") for n in range(3)])
+
+    held = [pull_until(lambda: subscription.pull(1, WAIT_S), 1)[0] for _ in range(3)]
+
+    assert sorted(texts(held)) == [b"0", b"1", b"2"]
+
+
 def test_what_is_given_back_comes_before_what_follows_it(bus: Bus, kind: str) -> None:
     if kind in {"pubsub", "stream"}:
         pytest.skip("the emulator delivers what follows first; Pub/Sub itself promises the order")

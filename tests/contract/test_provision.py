@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tidemill.commands.provision import provision
 from tidemill.dead_letters import DeadLetters
-from tidemill.provisioning import FIELDS, LIFECYCLE, event_schemas
+from tidemill.provisioning import BACKOFF_S, FIELDS, LIFECYCLE, event_schemas
 from tidemill_chassis.adapters.gcs_objects import CloudStore
 from tidemill_chassis.adapters.pubsub_api import CHANNEL_OPTIONS, UPDATE_TOPIC, PubsubApi
 from tidemill_chassis.adapters.pubsub_bus import PubsubBus
@@ -17,8 +17,11 @@ from tidemill_chassis.adapters.pubsub_names import PubsubNames
 from tidemill_chassis.adapters.pubsub_resources import (
     RETENTION_S,
     SubscriptionSpec,
+    TopicSpec,
     find_subscription,
     find_topic,
+    make_subscription,
+    make_topic,
     mend_subscription,
 )
 from tidemill_contracts.errors import Conflict, InvalidInput
@@ -144,7 +147,7 @@ def test_what_cannot_be_changed_is_an_error(run: Any, pubsub_emulator: Any, pubs
     from tidemill_chassis.adapters.pubsub_api import CREATE_SUBSCRIPTION, CREATE_TOPIC
 
     names, api = PubsubNames.from_url(pubsub_url), PubsubApi.connect(pubsub_emulator.environ)
-    topic, path = names.topic("samples"), names.subscription("samples", "persistor")
+    topic, path = names.topic("models"), names.subscription("models", "serving")
     api.call(CREATE_TOPIC, CREATE_TOPIC.request(name=topic))
     api.call(CREATE_SUBSCRIPTION, CREATE_SUBSCRIPTION.request(name=path, topic=topic))
 
@@ -152,6 +155,23 @@ def test_what_cannot_be_changed_is_an_error(run: Any, pubsub_emulator: Any, pubs
 
     assert isinstance(result.exception, Conflict)
     assert f"! wrong: subscription {path}: enable_message_ordering cannot be changed" in result.output
+    api.close()
+
+
+def test_a_subscription_that_keeps_more_order_than_is_asked_for_stays(
+    run: Any, pubsub_emulator: Any, pubsub_url: str
+) -> None:
+    names, api = PubsubNames.from_url(pubsub_url), PubsubApi.connect(pubsub_emulator.environ)
+    topic, path = names.topic("samples"), names.subscription("samples", "persistor")
+    make_topic(api, TopicSpec(topic))
+    make_topic(api, TopicSpec(names.dead_topic("samples")))
+    spec = SubscriptionSpec(path, topic, names.dead_topic("samples"), 30, 100, BACKOFF_S, ordered=True)
+    make_subscription(api, spec)
+
+    again = lines(run())
+
+    assert f"= as it must be: subscription {path}" in again
+    assert find_subscription(api, path).enable_message_ordering
     api.close()
 
 

@@ -25,6 +25,11 @@ DEAD_SAMPLE = "dead-sample-position"
 NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
+made = tuple.__new__
+"""``made(Message, (data, attributes, key))`` is the same as calling it, in half the time and unchecked: all
+fields must be there. For loops over millions."""
+
+
 class Message(NamedTuple):
     """What a publisher hands to the bus. A tuple: they are made by the million.
 
@@ -137,9 +142,19 @@ class Bus(Protocol):
         ...
 
     def subscribe(
-        self, topic: str, subscription: str, *, ack_deadline_s: float = 30.0, attempts_max: int = 5
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        ack_deadline_s: float = 30.0,
+        attempts_max: int = 5,
+        ordered: bool = True,
     ) -> Subscription:
-        """Join a subscription, making it if it is new. A new one starts at the topic's oldest message."""
+        """Join a subscription, making it if it is new. A new one starts at the topic's oldest message.
+
+        ordered: keep the order of ordering keys. Without, which is cheaper, messages come as they are there;
+        one that was made ordered before stays so on Pub/Sub. All members must say the same.
+        """
         ...
 
     def ping(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError
 from pydantic_core import core_schema as core
 
-from tidemill_contracts.bus import Message
+from tidemill_contracts.bus import Message, made
 from tidemill_contracts.envelope import from_message
 from tidemill_contracts.events import SAMPLES_PER_MESSAGE_MAX, SamplesReceived
 from tidemill_contracts.samples import NAME_PATTERN, ROW_COLUMNS_MAX, SAMPLE_ID_PATTERN, SPLITS
@@ -33,21 +33,24 @@ class Glance(NamedTuple):
 
 
 class Glancer:
-    """Tries first the kind of content that came last. Safe to use from several threads."""
+    """Tries first the kind of content, and of label, that came last. Safe to use from several threads."""
 
     def __init__(self) -> None:
         # Remembering values, as unasked, costs more than it saves: ids and images are all new.
         config = core.CoreConfig(cache_strings="keys")
-        self._validators = [SchemaValidator(_schema(content), config) for content in _CONTENTS]
+        self._validators = [
+            SchemaValidator(_schema(content, label), config) for label in _LABELS for content in _CONTENTS
+        ]
 
     def look(self, message: Message) -> Glance:
         """What the message holds; raises as `from_message` does, and refuses the same messages."""
-        if message.attributes.get("ce-type", _TYPE) == _TYPE:
-            found = self._narrow(message.data)
+        data, attributes, _ = message
+        if not attributes or attributes.get("ce-type", _TYPE) == _TYPE:
+            found = self._narrow(data)
             if found is not None:
                 count = len(found["samples"])
                 if found.get("count", count) == count:
-                    return Glance(found["dataset"], found.get("split", "train"), count)
+                    return made(Glance, (found["dataset"], found.get("split", "train"), count))
         event = from_message(message, SamplesReceived)
         return Glance(event.dataset, event.split, len(event.samples))
 
@@ -68,14 +71,12 @@ def _field(schema: CoreSchema, *, required: bool = False) -> Any:
     return core.typed_dict_field(schema, required=required)
 
 
-def _schema(content: dict[str, CoreSchema]) -> CoreSchema:
+def _schema(content: dict[str, CoreSchema], label: CoreSchema) -> CoreSchema:
     """Of messages whose samples all have one kind of content."""
-    number = core.int_schema(strict=True, ge=-LABEL_NUMBER_MAX, le=LABEL_NUMBER_MAX)
-    text = core.str_schema(min_length=1, max_length=128, pattern=r"^[^\x00]+$")
     sample = core.typed_dict_schema(
         {
             "id": _field(core.str_schema(pattern=SAMPLE_ID_PATTERN)),
-            "label": _field(core.union_schema([text, number], mode="left_to_right"), required=True),
+            "label": _field(label, required=True),
             **{name: _field(schema, required=True) for name, schema in content.items()},
         },
         extra_behavior="forbid",
@@ -94,6 +95,10 @@ def _schema(content: dict[str, CoreSchema]) -> CoreSchema:
     )
 
 
+_TEXT = core.str_schema(min_length=1, max_length=128, pattern=r"^[^\x00]+$")
+_NUMBER = core.int_schema(strict=True, ge=-LABEL_NUMBER_MAX, le=LABEL_NUMBER_MAX)
+_LABELS: tuple[CoreSchema, ...] = (_TEXT, core.union_schema([_TEXT, _NUMBER], mode="left_to_right"))
+"""Most labels are text, and a union costs a message of one sample 0.3 µs."""
 _SCALAR = core.union_schema(
     [
         core.str_schema(strict=True),

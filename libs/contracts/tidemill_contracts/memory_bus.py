@@ -51,14 +51,20 @@ class MemoryBus:
         return ids
 
     def subscribe(
-        self, topic: str, subscription: str, *, ack_deadline_s: float = 30.0, attempts_max: int = 5
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        ack_deadline_s: float = 30.0,
+        attempts_max: int = 5,
+        ordered: bool = True,
     ) -> MemorySubscription:
         self.ping()
         with self.changed:
             groups = self._topics.setdefault(topic, _Topic()).groups
             if subscription not in groups:
                 groups[subscription] = MemorySubscription(
-                    self, topic, subscription, ack_deadline_s, attempts_max
+                    self, topic, subscription, ack_deadline_s, attempts_max, ordered
                 )
             return groups[subscription]
 
@@ -89,13 +95,20 @@ class MemorySubscription:
     """Leases in a dictionary. Made by `MemoryBus.subscribe`."""
 
     def __init__(
-        self, bus: MemoryBus, topic: str, name: str, ack_deadline_s: float, attempts_max: int
+        self,
+        bus: MemoryBus,
+        topic: str,
+        name: str,
+        ack_deadline_s: float,
+        attempts_max: int,
+        ordered: bool,
     ) -> None:
         self._bus = bus
         self._topic = topic
         self._name = name
         self._deadline_s = ack_deadline_s
         self._attempts_max = attempts_max
+        self._ordered = ordered
         self._next = 0
         self._parked: list[int] = []  # passed over: an earlier message of their ordering key is leased
         self._leases: dict[str, _Lease] = {}
@@ -116,7 +129,7 @@ class MemorySubscription:
         taken: list[Delivery] = []
         blocked: set[str] = set()
         for ack_id, lease in list(self._leases.items()):
-            key = lease.delivery.message.ordering_key
+            key = self._key(lease.delivery.message)
             if len(taken) >= messages_max or lease.due_s > now_s or key in blocked:
                 blocked.update({key} - {""})
                 continue
@@ -132,14 +145,18 @@ class MemorySubscription:
             position = parked.pop(0) if parked else self._next
             self._next = max(self._next, position + 1)
             ident, published, message = log[position]
-            if message.ordering_key in blocked or len(taken) >= messages_max:
-                blocked.update({message.ordering_key} - {""})
+            key = self._key(message)
+            if key in blocked or len(taken) >= messages_max:
+                blocked.update({key} - {""})
                 self._parked.append(position)
                 continue
             delivery = Delivery(message, ack_id=ident, message_id=ident, publish_time=published, attempt=1)
             self._leases[ident] = _Lease(delivery, now_s + self._deadline_s)
             taken.append(delivery)
         return taken
+
+    def _key(self, message: Message) -> str:
+        return message.ordering_key if self._ordered else ""
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         self._bus.ping()

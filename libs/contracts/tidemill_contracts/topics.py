@@ -10,13 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
 class Topic(BaseModel):
-    """One topic. consumers: by subscription, the service that reads through it."""
+    """One topic.
+
+    consumers: by subscription, the service that reads through it.
+    unordered: those of the subscriptions that do without the order of ordering keys.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     events: Annotated[tuple[str, ...], Field(min_length=1)]
     producers: Annotated[tuple[str, ...], Field(min_length=1)]
     consumers: dict[str, str]
+    unordered: tuple[str, ...] = ()
 
 
 def load_topics() -> dict[str, Topic]:

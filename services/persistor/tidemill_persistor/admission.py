@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from tidemill_contracts.bus import Delivery
+from tidemill_contracts.bus import Delivery, made
 from tidemill_contracts.envelope import event_time
 from tidemill_contracts.errors import InvalidInput
 from tidemill_contracts.glance import Glancer
@@ -56,12 +56,12 @@ def admit(delivery: Delivery) -> Held:
         InvalidInput: the message is not SamplesReceived, none of its samples can be read, or it has text that
             no store can hold.
     """
-    message = delivery.message
-    size_bytes = len(message.data) + len(delivery.message_id) + OVERHEAD_BYTES
-    happened = delivery.publish_time
-    if message.attributes:
-        size_bytes += _text_bytes(message.attributes)
-        told = event_time(message.attributes)
+    message, _, message_id, happened, _ = delivery
+    data, attributes, _ = message
+    size_bytes = len(data) + len(message_id) + OVERHEAD_BYTES
+    if attributes:
+        size_bytes += _text_bytes(attributes)
+        told = event_time(attributes)
         if told is not None and told - happened <= AHEAD_MAX and told >= EPOCH:
             happened = told
     found: ReadableSamples | None = None
@@ -71,7 +71,7 @@ def admit(delivery: Delivery) -> Held:
         found = read_samples(message)
         dataset, split, sample_count = found.event.dataset, found.event.split, len(found.positions)
     place = _place(dataset, split, int(happened.timestamp() // HOUR_S))
-    return Held(delivery, place, sample_count, size_bytes, found)
+    return made(Held, (delivery, place, sample_count, size_bytes, found))
 
 
 def _text_bytes(attributes: Mapping[str, str]) -> int:

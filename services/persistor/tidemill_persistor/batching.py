@@ -82,22 +82,23 @@ class Hand:
 
     def add(self, held: Held, now_s: float) -> None:
         """Take the message in. One that is in hand already only renews its delivery."""
-        ident = held.delivery.message_id
+        delivery, place, _, size_bytes, _ = held
+        ident = delivery.message_id
         if ident in self._where:
             again = self._where[ident]
             again.held[ident] = held
             again.renewed = True
             return
-        batch = self._open.get(held.place)
+        batch = self._open.get(place)
         if batch is not None and not batch.takes(held, self._batch):
             self._full.append(batch)
             batch = None
         if batch is None:
-            batch = self._open[held.place] = Batch(held.place, now_s)
+            batch = self._open[place] = Batch(place, now_s)
         batch.held[ident] = held
-        batch.size_bytes += held.size_bytes
+        batch.size_bytes += size_bytes
         self._where[ident] = batch
-        self.size_bytes += held.size_bytes
+        self.size_bytes += size_bytes
         if batch.is_full(self._batch):
             self._full.append(self._open.pop(held.place))
 

@@ -32,7 +32,7 @@ def store_batch(batch: Batch, store: ObjectStore, bus: Bus, *, codec: Codec = "d
         Unavailable: the store or the bus did not answer. Acknowledge nothing; do the same again later.
     """
     deliveries = batch.deliveries()
-    data, digest = encode_batch(map(_kept, deliveries), codec)
+    data, digest = encode_batch(_kept(deliveries), codec)
     place = batch.place
     name = batch_name(place.dataset, place.split, place.hour, digest)
     data = _create(store, name, data, digest)
@@ -52,9 +52,11 @@ def store_batch(batch: Batch, store: ObjectStore, bus: Bus, *, codec: Codec = "d
     return stored
 
 
-def _kept(delivery: Delivery) -> Fields:
-    message = delivery.message
-    return SUBSCRIPTION, delivery.message_id, delivery.publish_time, message.attributes, message.data
+def _kept(deliveries: list[Delivery]) -> list[Fields]:
+    return [
+        (SUBSCRIPTION, message_id, publish_time, attributes, data)
+        for (data, attributes, _), _, message_id, publish_time, _ in deliveries
+    ]
 
 
 def _create(store: ObjectStore, name: str, data: bytes, digest: str) -> bytes:

@@ -84,7 +84,11 @@ def serve(settings: Settings, stop: Stop) -> None:
         return
     subscription = retry.call(
         lambda: bus.subscribe(
-            SamplesReceived.topic, SUBSCRIPTION, ack_deadline_s=settings.lease_s, attempts_max=ATTEMPTS_MAX
+            SamplesReceived.topic,
+            SUBSCRIPTION,
+            ack_deadline_s=settings.lease_s,
+            attempts_max=ATTEMPTS_MAX,
+            ordered=False,  # a batch is sorted by publication; who reads it wants no other order
         ),
         attempts_max=START_ATTEMPTS_MAX,
         backoff=retry.Backoff(START_PAUSE_FIRST_S, START_PAUSE_LIMIT_S),

@@ -74,7 +74,13 @@ class PubsubBus:
         return found
 
     def subscribe(
-        self, topic: str, subscription: str, *, ack_deadline_s: float = 30.0, attempts_max: int = 5
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        ack_deadline_s: float = 30.0,
+        attempts_max: int = 5,
+        ordered: bool = True,
     ) -> PubsubSubscription:
         """Join the subscription.
 
@@ -89,6 +95,7 @@ class PubsubBus:
             dead_topic="" if topic.endswith(DEAD_SUFFIX) else names.dead_topic(topic),
             ack_deadline_s=ack_deadline_s,
             attempts_max=attempts_max,
+            ordered=ordered,
         )
         own_deadline_s = self._ensure(spec)
         pulling: OutstandingPull | StreamingPull = OutstandingPull(self._api, spec.path)

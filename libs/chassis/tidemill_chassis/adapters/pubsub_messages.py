@@ -14,6 +14,7 @@ from tidemill_contracts.bus import (
     DEAD_SUBSCRIPTION,
     Delivery,
     Message,
+    made,
 )
 from tidemill_contracts.errors import InvalidInput, TooLarge
 from tidemill_contracts.memory_bus import dead_letter_of
@@ -43,14 +44,14 @@ def wire_message(message: Message) -> Any:
         InvalidInput: an attribute or the ordering key is not text.
     """
     try:
-        made = _PubsubMessage(
+        wired = _PubsubMessage(
             data=message.data, attributes=dict(message.attributes), ordering_key=message.ordering_key
         )
     except (UnicodeError, ValueError) as error:
         raise InvalidInput("an attribute is not text: it holds half a surrogate pair") from error
-    if made.ByteSize() > MESSAGE_BYTES_MAX:
-        raise TooLarge(f"a message of {made.ByteSize()} bytes: Pub/Sub takes {MESSAGE_BYTES_MAX}")
-    return made
+    if wired.ByteSize() > MESSAGE_BYTES_MAX:
+        raise TooLarge(f"a message of {wired.ByteSize()} bytes: Pub/Sub takes {MESSAGE_BYTES_MAX}")
+    return wired
 
 
 def portions(wired: Sequence[Any]) -> Iterator[list[int]]:
@@ -90,7 +91,7 @@ def deliveries_of(received: Iterable[Any]) -> list[Delivery]:
 
     Messages of one publish share their time: to convert it is a third of a delivery's cost.
     """
-    made: list[Delivery] = []
+    found: list[Delivery] = []
     before, published = (0, 0), EPOCH
     for each in received:
         wired = each.message
@@ -99,9 +100,11 @@ def deliveries_of(received: Iterable[Any]) -> list[Delivery]:
         if when != before:
             before, published = when, stamp.ToDatetime(UTC)
         attributes = wired.attributes
-        message = Message(wired.data, _attributes(attributes) if attributes else {}, wired.ordering_key)
-        made.append(Delivery(message, each.ack_id, wired.message_id, published, each.delivery_attempt or 1))
-    return made
+        told = _attributes(attributes) if attributes else {}
+        message = made(Message, (wired.data, told, wired.ordering_key))
+        fields = (message, each.ack_id, wired.message_id, published, each.delivery_attempt or 1)
+        found.append(made(Delivery, fields))
+    return found
 
 
 def _attributes(found: Mapping[str, str]) -> dict[str, str]:

@@ -50,6 +50,7 @@ class SubscriptionSpec:
     dead_topic: empty for the subscriptions of dead-letter topics: no letter dies twice.
     backoff_s: least and most seconds until a message that failed is delivered again; none: at once.
     retention_s: how long a message waits for its acknowledgement, at most 31 days.
+    ordered: keep the order of ordering keys; Pub/Sub never changes that on a subscription.
     """
 
     path: str
@@ -59,6 +60,7 @@ class SubscriptionSpec:
     attempts_max: int
     backoff_s: tuple[int, int] | None = None
     retention_s: int = RETENTION_S
+    ordered: bool = True
 
     def wire(self) -> Any:
         """The subscription in Pub/Sub's form."""
@@ -66,7 +68,7 @@ class SubscriptionSpec:
             name=self.path,
             topic=self.topic,
             ack_deadline_seconds=_within(math.ceil(self.ack_deadline_s), DEADLINE_S_MIN, DEADLINE_S_MAX),
-            enable_message_ordering=True,
+            enable_message_ordering=self.ordered,
         )
         made.message_retention_duration.seconds = self.retention_s
         made.expiration_policy.SetInParent()  # never, however long nobody pulls

@@ -49,10 +49,16 @@ class RedisBus:
         return ids
 
     def subscribe(
-        self, topic: str, subscription: str, *, ack_deadline_s: float = 30.0, attempts_max: int = 5
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        ack_deadline_s: float = 30.0,
+        attempts_max: int = 5,
+        ordered: bool = True,
     ) -> RedisSubscription:
         subscribed = RedisSubscription(
-            self._client, topic, subscription, self._consumer, ack_deadline_s, attempts_max
+            self._client, topic, subscription, self._consumer, ack_deadline_s, attempts_max, ordered
         )
         subscribed.ensure_group()
         self._subscriptions.append(subscribed)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import redis
-from tidemill_contracts.bus import Delivery, Message
+from tidemill_contracts.bus import Delivery, Message, made
 from tidemill_contracts.errors import Overloaded, Unavailable
 
 KEY_PREFIX = "tidemill:topic:"
@@ -85,16 +85,16 @@ def entry_of(entry: RawEntry) -> Entry:
 
 def deliveries_of(entries: Sequence[RawEntry]) -> list[Delivery]:
     """First deliveries of plain entries. Those of one millisecond share their time."""
-    made: list[Delivery] = []
-    before, published = "", _EPOCH
+    found: list[Delivery] = []
+    before, published = "none", _EPOCH
     for entry, (_, data, _, attributes) in entries:
         ident = entry.decode()
-        milliseconds = ident.partition("-")[0]
-        if milliseconds != before:
-            before, published = milliseconds, datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
-        message = Message(data, {} if attributes == NO_ATTRIBUTES else _attributes(attributes))
-        made.append(Delivery(message, ident, ident, published, 1))
-    return made
+        if not ident.startswith(before):
+            milliseconds = ident.partition("-")[0]
+            before, published = f"{milliseconds}-", datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+        message = made(Message, (data, {} if attributes == NO_ATTRIBUTES else _attributes(attributes), ""))
+        found.append(made(Delivery, (message, ident, ident, published, 1)))
+    return found
 
 
 def _attributes(raw: bytes) -> dict[str, str]:

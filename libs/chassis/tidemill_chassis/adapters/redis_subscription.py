@@ -53,6 +53,7 @@ class RedisSubscription:
         consumer: str,
         ack_deadline_s: float,
         attempts_max: int,
+        ordered: bool,
     ) -> None:
         self._client = client
         self._topic = topic
@@ -67,6 +68,7 @@ class RedisSubscription:
         self._claim_at_s = 0.0
         self._asked: AskedEntries | None = None
         self._ask_block_ms = min(ASK_BLOCK_MS_MAX, max(1, self._deadline_ms // 2))
+        self._keeps_order = ordered
         self._ordered = False  # until the first message with an ordering key: others cost nothing more
         self._scripts = StreamScripts(client, self._key, name, consumer)
 
@@ -160,7 +162,8 @@ class RedisSubscription:
 
     def _in_turn(self, entries: list[Entry], messages_max: int) -> list[Entry]:
         """Those entries that may be delivered now, and parked ones beside them."""
-        self._ordered = self._ordered or any(b"k" in fields for _, fields in entries)
+        if self._keeps_order and not self._ordered:
+            self._ordered = any(b"k" in fields for _, fields in entries)
         if not self._ordered:
             return entries
         known = {entry: fields for entry, fields in entries if b"k" in fields}
