@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from tidemill_contracts.identified import IdentifiedSample, identified
 from tidemill_contracts.layout import batch_name
 from tidemill_contracts.readable import read_samples
 from tidemill_contracts.stored_batch import StoredMessage, encode_batch
-from tidemill_registry import Registry, migrate
+from tidemill_registry import Registry
 from tidemill_registry.batches import mark_indexed, see_objects
 from tidemill_registry.records import ObjectCounts, SampleRow, StoredObject
 from tidemill_registry.sample_rows import add_samples
@@ -81,10 +82,9 @@ class Kept:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Kept:
-    url = f"sqlite:///{tmp_path / 'registry.sqlite'}"
-    migrate(url)
-    return Kept(FileStore(tmp_path / "store"), Registry.open(url), tmp_path)
+def kept(tmp_path: Path, empty_registry: Path) -> Kept:
+    file = shutil.copy(empty_registry, tmp_path / "registry.sqlite")
+    return Kept(FileStore(tmp_path / "store"), Registry.open(f"sqlite:///{file}"), tmp_path)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tidemill.main import main
 from tidemill_chassis.adapters.files import FileStore
 from tidemill_chassis.lifecycle import Stop
 from tidemill_contracts.errors import Unavailable
-from tidemill_registry import Registry, migrate
+from tidemill_registry import Registry
 from tidemill_registry.batches import mark_indexed, see_objects
 from tidemill_registry.decision_rows import list_wishes
 from tidemill_registry.doubt_rows import LabelClaim, NearDuplicate, add_claims, add_near
@@ -59,11 +60,9 @@ ROUND = RoundRecord(
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
+def registry(tmp_path: Path, empty_registry: Path) -> Registry:
     """One promoted round with one version, one ignored round, one sample in doubt."""
-    url = f"sqlite:///{tmp_path}/registry.db"
-    migrate(url)
-    registry = Registry.open(url)
+    registry = Registry.open(f"sqlite:///{shutil.copy(empty_registry, tmp_path / 'registry.db')}")
     with registry.write() as sql:
         see_objects(sql, [StoredObject("a", "digits", "train")], now=NOON)
         mark_indexed(sql, "a", sha256="0" * 64, counts=ObjectCounts(), now=NOON)

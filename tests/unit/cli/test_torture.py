@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ from tidemill_contracts.memory_bus import MemoryBus
 from tidemill_contracts.memory_objects import MemoryStore
 from tidemill_contracts.stored_batch import StoredMessage, encode_batch
 from tidemill_persistor.admission import admit
-from tidemill_registry import Registry, migrate
+from tidemill_registry import Registry
 from tidemill_registry.batches import mark_indexed, quarantine, see_objects
 from tidemill_registry.records import ObjectCounts, RoundRecord, SampleRow, StoredObject
 from tidemill_registry.round_rows import change_round, open_round
@@ -289,10 +290,8 @@ def test_only_faults_that_the_ground_allows_are_inflicted(tmp_path: Path) -> Non
         choose("kill-redis", cloud.offers())
 
 
-def test_the_training_view_is_held_against_the_ledger(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/registry.db"
-    migrate(url)
-    registry = Registry.open(url)
+def test_the_training_view_is_held_against_the_ledger(tmp_path: Path, empty_registry: Path) -> None:
+    registry = Registry.open(f"sqlite:///{shutil.copy(empty_registry, tmp_path / 'registry.db')}")
     sound, faulty = (StoredObject(f"samples/torture/train/{name}.avro", "torture", "train") for name in "ab")
     with registry.write() as sql:
         see_objects(sql, [sound, faulty], now=NOON)

@@ -28,7 +28,7 @@ from tidemill_contracts.model_spec import ModelSpec
 from tidemill_contracts.objects import ObjectInfo
 from tidemill_contracts.samples import Sample, Split
 from tidemill_contracts.stored_batch import StoredMessage, encode_batch
-from tidemill_registry import Registry, migrate
+from tidemill_registry import Registry
 from tidemill_trainer.datasets import Learner, datasets_of
 from tidemill_trainer.lease import LeaseKeeper
 from tidemill_trainer.model_trainer import ModelTrainer
@@ -275,16 +275,48 @@ class World:
 MakeWorld = Callable[..., World]
 
 
+class Registries:
+    """Databases that tests have one after the other.
+
+    What SQL a statement is, its engine works out once; for every test anew it takes longer than to run it.
+    """
+
+    def __init__(self, folder: Path, empty: Path) -> None:
+        self._folder = folder
+        self._empty = empty
+        self._free: list[FusedRegistry] = []
+        self._files: dict[FusedRegistry, Path] = {}
+
+    def take(self) -> FusedRegistry:
+        """One with empty tables."""
+        registry = self._free.pop() if self._free else self._open()
+        file = self._files[registry]
+        for old in file.parent.glob("*"):
+            old.unlink()
+        shutil.copy(self._empty, file)
+        return registry
+
+    def give_back(self, registry: FusedRegistry) -> None:
+        registry.fuse = None
+        registry.close()
+        self._free.append(registry)
+
+    def _open(self) -> FusedRegistry:
+        folder = self._folder / str(len(self._files))
+        folder.mkdir()
+        registry = FusedRegistry.open(f"sqlite:///{folder}/registry.db")
+        sqlalchemy.event.listen(registry._database._engine, "connect", _unsynchronised)
+        self._files[registry] = folder / "registry.db"
+        return registry
+
+
 @pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, to be copied: migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("registry") / "registry.db"
-    migrate(f"sqlite:///{path}")
-    return path
+def registries(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Registries:
+    return Registries(tmp_path_factory.mktemp("registries"), empty_registry)
 
 
 @pytest.fixture
-def make_world(tmp_path: Path, empty_registry: Path) -> Iterator[MakeWorld]:
+def make_world(tmp_path: Path, registries: Registries) -> Iterator[MakeWorld]:
     made: list[World] = []
 
     def make(**changes: Mapping[str, object]) -> World:
@@ -304,12 +336,8 @@ def make_world(tmp_path: Path, empty_registry: Path) -> Iterator[MakeWorld]:
         }
         spec = ModelSpec.model_validate({**parts, **changes})
         folder = tmp_path / str(len(made))
-        url = f"sqlite:///{folder}/registry.db"
         folder.mkdir()
-        shutil.copy(empty_registry, folder / "registry.db")
-        registry = FusedRegistry.open(url)
-        assert isinstance(registry, FusedRegistry)
-        sqlalchemy.event.listen(registry._database._engine, "connect", _unsynchronised)
+        registry = registries.take()
         fuse = Fuse()
         registry.fuse = fuse
         world = World(
@@ -323,7 +351,7 @@ def make_world(tmp_path: Path, empty_registry: Path) -> Iterator[MakeWorld]:
         world.fuse.left = None
         for trainer in world.trainers:
             trainer.release()
-        world.registry.close()
+        registries.give_back(world.registry)
 
 
 @pytest.fixture
