@@ -61,6 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
+@pytest.mark.long
 def test_the_installed_command_names_every_command(tmp_path: Path) -> None:
     done = subprocess.run([TIDEMILL, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
 

@@ -139,6 +139,7 @@ def test_an_ignored_round_is_told_and_never_hidden() -> None:
     assert "ignored" in console.export_text()
 
 
+@pytest.mark.long
 def test_the_picture_is_drawn(tmp_path: Any) -> None:
     path = tmp_path / "rounds.png"
 

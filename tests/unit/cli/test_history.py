@@ -161,6 +161,7 @@ def test_rounds_tell_cost_and_what_woke_them(run: Run) -> None:
     assert "digits-1-x; woken by what waited" in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_tests_and_drift_are_drawn_over_time(run: Run, tmp_path: Path, suffix: str) -> None:
     picture = tmp_path / f"tests.{suffix}"

@@ -23,11 +23,14 @@ MESSAGES = st.builds(
 )
 
 
+FASTAVROS_SCHEMA = fastavro.parse_schema(SCHEMA)
+
+
 def fastavros(message: StoredMessage) -> bytes:
     """The record as fastavro writes it; a map keeps the order that it is given in."""
     record = message._asdict() | {"attributes": dict(sorted(message.attributes.items()))}
     file = io.BytesIO()
-    fastavro.schemaless_writer(file, fastavro.parse_schema(SCHEMA), record)
+    fastavro.schemaless_writer(file, FASTAVROS_SCHEMA, record)
     return file.getvalue()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import re, sys, time
 started = time.process_time()
@@ -17,6 +19,7 @@ print(took_s, peak_kb / 1024, not {"tensorflow", "opentelemetry.exporter"}.isdis
 """
 
 
+@pytest.mark.long
 def test_the_import_is_fast_light_and_without_tensorflow_or_opentelemetry() -> None:
     best_s, memory_mb, heavy = 10.0, 0.0, ""
     # Of the processor's time, as the machine may be busy: the best of three is the code's own.

@@ -129,7 +129,7 @@ def test_thirty_two_bit_channels_are_refused(encode: Encode) -> None:
 
 
 def test_an_icon_that_hides_a_larger_png_is_refused(encode: Encode) -> None:
-    hidden = encode(Image.new("1", (20_000, 20_000)))
+    hidden = encode(Image.new("1", (11_000, 11_000)))
     entry = bytes([16, 16, 0, 0]) + (1).to_bytes(2, "little") + (32).to_bytes(2, "little")
     place = len(hidden).to_bytes(4, "little") + (22).to_bytes(4, "little")
     icon = bytes([0, 0, 1, 0, 1, 0]) + entry + place + hidden

@@ -71,7 +71,7 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def api() -> Iterator[Api]:
     with HTTPServer(("127.0.0.1", 0), Server) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield Api(f"http://127.0.0.1:{server.server_port}", lambda: "token")
         server.shutdown()

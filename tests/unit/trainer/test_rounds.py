@@ -157,7 +157,7 @@ def test_a_retry_that_helps_makes_the_samples_used(make_world: Any, points: Poin
     world.recipe.blind = True
     world.put(points(100, seed=1))
     trainer.idle()
-    world.recipe.blind, world.recipe.epochs = False, 300
+    world.recipe.blind, world.recipe.epochs = False, 60
 
     world.pass_time(101)
     trainer.idle()
