@@ -33,7 +33,6 @@ RelativePath = Annotated[
     StringConstraints(pattern=r"^[\x21-\x7e]+$", max_length=PATH_LENGTH_MAX),
     AfterValidator(_stays_below),
 ]
-LabelName = Literal["stable", "candidate", "previous"]
 
 
 class StoredFile(BaseModel):
