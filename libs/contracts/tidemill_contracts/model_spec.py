@@ -53,8 +53,11 @@ class TrainingSpec(_Part):
 
     epochs_max: of a training that begins from nothing. epochs_warm_max: of one that goes on from a champion,
         which has most of it behind it already; as many as `epochs_max` where it is not given.
+    batch_size: samples per step. batch_size_warm: of a training that goes on from a champion: it needs no
+        small steps any more, and larger ones cost less; the same if not given.
     learning_rate: at the beginning; it falls to a twentieth by the last step. learning_rate_warm: of a
-        training that goes on from a champion, which a high rate would throw off; the same if not given.
+        training that goes on from a champion: lower so as not to throw it off, or higher with larger
+        batches; the same if not given.
     rehearsal_ratio: older samples that join, per new one, against forgetting.
     patience: epochs without a better loss on the tuning samples before training stops.
     tuning_percent: training samples that choose the epoch instead of training, by a hash of their content.
@@ -64,6 +67,7 @@ class TrainingSpec(_Part):
     epochs_max: Annotated[int, Field(ge=1, le=1000)] = 10
     epochs_warm_max: Annotated[int | None, Field(ge=1, le=1000)] = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    batch_size_warm: Annotated[int | None, Field(ge=1, le=4096)] = None
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
     learning_rate_warm: Annotated[float | None, Field(gt=0, le=1)] = None
     rehearsal_ratio: Annotated[float, Field(ge=0, le=100)] = 1.0
@@ -74,6 +78,10 @@ class TrainingSpec(_Part):
     def rate(self, *, warm: bool) -> float:
         """The learning rate that a training begins with."""
         return self.learning_rate_warm if warm and self.learning_rate_warm else self.learning_rate
+
+    def batch(self, *, warm: bool) -> int:
+        """How many samples a step of a training has."""
+        return self.batch_size_warm if warm and self.batch_size_warm else self.batch_size
 
     def epochs(self, example_count: int, *, warm: bool) -> int:
         """How many epochs a training may have; warm: it goes on from a champion.

@@ -22,7 +22,7 @@ from tidemill_trainer.recipes import open_recipe
 from tidemill_trainer.recipes.recipe import Examples
 from tidemill_trainer.roles import role_of
 
-from tests.bench.trainer.wave_line import WaveLine
+from tests.bench.trainer.wave_line import BETWEEN_S, WaveLine
 from tests.bench.trainer.waves import HEAD, Result, Scratch, draw, mnist, sentences, tell
 from tests.integration.trainer.kinds import Silent
 
@@ -32,6 +32,8 @@ ALL_OF_MNIST = 6000
 WAVE = int(os.environ.get("TIDEMILL_BENCH_WAVE", str(ALL_OF_MNIST)))
 EACH = os.environ.get("TIDEMILL_BENCH_SCRATCH", "each") == "each"
 PICTURES = Path(os.environ.get("TIDEMILL_BENCH_PICTURES", ROOT / ".bench"))
+RETRY_WAVES = 3
+"""So many waves does what was ignored rest before its first retry: retries are to be rarer than rounds."""
 MNIST_ACCURACY_MIN = 0.992
 MNIST_BEHIND_MAX = 0.0015
 """How far below one training on everything the last version may end."""
@@ -92,9 +94,10 @@ def test_ten_waves_of_sentences(
 
 
 def paced(spec: ModelSpec, wave: int) -> ModelSpec:
-    """The same model, for waves of this size an hour apart; an ignored one rests an hour, then longer."""
+    """The same model, for waves of this size, each of which is a round; an ignored one rests for three."""
     pace = spec.round.model_copy(update={"samples_min": max(1, wave // 2), "samples_max": wave})
-    return spec.model_copy(update={"round": pace, "retry": RetrySpec(samples_min=max(1, wave // 10))})
+    retry = RetrySpec(every_s=RETRY_WAVES * BETWEEN_S, samples_min=max(1, wave // 10))
+    return spec.model_copy(update={"round": pace, "retry": retry})
 
 
 def run(name: str, spec: ModelSpec, train: Sequence[Sample], test: Sequence[Sample], folder: Path) -> Result:

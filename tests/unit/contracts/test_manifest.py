@@ -141,3 +141,10 @@ def test_a_training_that_goes_on_may_begin_at_a_rate_of_its_own() -> None:
 
     assert (plain.rate(warm=False), plain.rate(warm=True)) == (0.002, 0.002)
     assert (own.rate(warm=False), own.rate(warm=True)) == (0.001, 0.0005)
+
+
+def test_a_training_that_goes_on_may_take_larger_batches() -> None:
+    plain, own = TrainingSpec(batch_size=32), TrainingSpec(batch_size=32, batch_size_warm=64)
+
+    assert (plain.batch(warm=False), plain.batch(warm=True)) == (32, 32)
+    assert (own.batch(warm=False), own.batch(warm=True)) == (32, 64)

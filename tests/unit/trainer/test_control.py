@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tidemill_contracts.samples import Sample
 from tidemill_registry.decision_rows import read_decisions
-from tidemill_trainer.control import BEHIND_MAX, EPOCHS_MIN, Beaten, ControlWatch
+from tidemill_trainer.control import BEHIND_MAX, Beaten, ControlWatch
 from tidemill_trainer.recipes.recipe import Score, State
 from tidemill_trainer.reproduction import reproduce
 
@@ -39,17 +39,19 @@ class Heard:
         return None
 
 
-def test_a_control_has_a_few_epochs_to_catch_up() -> None:
+@pytest.mark.parametrize("last", range(1, len(BEHIND_MAX) + 2))
+def test_a_control_may_be_the_further_behind_the_fewer_epochs_it_had(last: int) -> None:
     heard = Heard()
     watch = ControlWatch(heard, warm=score(0.1))
-    for number in range(1, EPOCHS_MIN):
-        watch.epoch(number, score(5.0), train_loss=0.0)
+    allowed = [*BEHIND_MAX, BEHIND_MAX[-1]]
+    for number in range(1, last):
+        watch.epoch(number, score(0.1 * allowed[number - 1] - 0.001), train_loss=0.0)
 
     with pytest.raises(Beaten) as beaten:
-        watch.epoch(EPOCHS_MIN, score(0.1 * BEHIND_MAX + 0.01), train_loss=0.0)
+        watch.epoch(last, score(0.1 * allowed[last - 1] + 0.001), train_loss=0.0)
 
-    assert beaten.value.score.loss == pytest.approx(0.1 * BEHIND_MAX + 0.01)
-    assert heard.epochs == list(range(1, EPOCHS_MIN + 1))
+    assert beaten.value.score.loss == pytest.approx(0.1 * allowed[last - 1] + 0.001)
+    assert heard.epochs == list(range(1, last + 1))
 
 
 def test_a_control_that_is_close_runs_to_its_end() -> None:
@@ -57,7 +59,7 @@ def test_a_control_that_is_close_runs_to_its_end() -> None:
     watch = ControlWatch(heard, warm=score(0.1))
 
     for number in range(1, 20):
-        watch.epoch(number, score(0.1 * BEHIND_MAX - 0.001), train_loss=0.0)
+        watch.epoch(number, score(0.1 * BEHIND_MAX[-1] - 0.001), train_loss=0.0)
 
     assert heard.epochs == list(range(1, 20))
 

@@ -12,6 +12,7 @@ from tidemill_contracts.model_spec import GateSpec
 from tidemill_registry.records import SampleRow
 from tidemill_trainer.gate import Decision, Evidence, decide
 from tidemill_trainer.gate.guards import agreement, leaked
+from tidemill_trainer.gate.metrics import compare_by
 from tidemill_trainer.gate.significance import bootstrap_p, compare, mcnemar_p
 from tidemill_trainer.recipes.recipe import Score
 
@@ -184,6 +185,30 @@ def test_a_lower_loss_does_not_make_up_for_an_accuracy_that_surely_fell() -> Non
 
     assert not dear.promote
     assert "but accuracy fell from 0.9000 to 0.8800" in dear.reason
+
+
+def test_by_loss_a_sample_that_both_miss_cannot_outweigh_a_hundred_others() -> None:
+    before = np.full(1000, 0.05)
+    after = np.full(1000, 0.04)
+    before[0], after[0] = 3.0, 30.0  # a wrong label, of which the better model is surer
+
+    champion, challenger = (Score(score(0.9).merits, each, halves(1000)) for each in (before, after))
+    decision = decide(
+        Evidence(challenger, champion, halves(1000), [], ("even", "odd"), seed=1), GateSpec(metric="loss")
+    )
+
+    assert challenger.loss > champion.loss
+    assert decision.promote
+    assert decision.numbers["gain"] == pytest.approx(0.00999)
+
+
+def test_by_loss_the_squared_errors_of_a_regression_count_whole() -> None:
+    def told(errors: float) -> Score:
+        return Score(np.full(1000, 0.5), np.full(1000, errors), np.zeros(1000))
+
+    measured = compare_by("loss", told(900.0), told(1000.0), seed=1)
+
+    assert (measured.now, measured.then, measured.gain) == (900.0, 1000.0, 100.0)
 
 
 def test_labels_that_the_champion_agrees_with_by_chance_only_look_shuffled() -> None:

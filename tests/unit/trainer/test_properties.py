@@ -121,7 +121,7 @@ class Story:
             world.learner, world.store, rows, objects, step=lambda: None, scratch=world.work
         )
         score = world.recipe.score(weights, examples)
-        return score.accuracy if world.spec.gate.metric == "accuracy" else -score.loss
+        return score.accuracy if world.spec.gate.metric == "accuracy" else -score.bounded_loss
 
 
 @pytest.mark.long

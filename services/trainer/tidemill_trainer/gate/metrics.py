@@ -47,11 +47,12 @@ def compare_by(metric: Metric, challenger: Score, champion: Score, *, seed: int)
     if metric == "accuracy":
         paired = compare(challenger.merits, champion.merits, seed=seed)
         return Measured(metric, now, then, now - then, paired)
-    falls = champion.losses - challenger.losses
+    before, after = champion.bounded_losses, challenger.bounded_losses
+    falls = before - after
     paired = Paired("paired bootstrap of losses", bootstrap_p(falls, seed=seed))
     price = None
     if now < then:
         p_value = compare(champion.merits, challenger.merits, seed=seed).p_value
         if p_value <= PRICE_P_MAX:
             price = f"accuracy fell from {then:.4f} to {now:.4f}, by chance with p = {p_value:.3f} only"
-    return Measured(metric, challenger.loss, champion.loss, float(falls.mean()), paired, price)
+    return Measured(metric, float(after.mean()), float(before.mean()), float(falls.mean()), paired, price)

@@ -61,11 +61,11 @@ def train_network(
     watch: Watch,
     warm: bool = False,
 ) -> Weights:
-    """Train from the network's present weights; return those of the best epoch by loss on `tuning`.
+    """Train from the network's present weights; return those of the best epoch by bounded loss on `tuning`.
 
     Measured and returned are averages of the weights along the way. warm: the present weights are a
-    champion's, for which `epochs_warm_max` epochs are enough; returned is then the best of the found weights
-    and of mixtures of them with the champion's.
+    champion's, for which `epochs_warm_max` epochs of larger batches are enough; returned is then the best of
+    the found weights and of mixtures of them with the champion's.
 
     Stops early after `patience` epochs without a better one. Goes on from what the watch kept. In the scope
     of a strategy of several workers each takes its share of every batch; all end with the same weights.
@@ -74,7 +74,7 @@ def train_network(
     optimizer.build(task.network.trainable_variables)
     step, best, done = _step(task, optimizer), _Best(task.network.get_weights()), 0
     average, epochs = Average(), spec.epochs(len(train) + len(tuning), warm=warm)
-    start = best.weights
+    start, batch = best.weights, spec.batch(warm=warm)
     kept = watch.kept()
     if kept is not None:
         best, done = _restore(kept, task.network, optimizer)
@@ -84,19 +84,19 @@ def train_network(
             break
         random = np.random.default_rng([seed, epoch])
         order, total = random.permutation(len(train)), 0.0
-        for number, first in enumerate(range(0, len(order), spec.batch_size)):
+        for number, first in enumerate(range(0, len(order), batch)):
             watch.step()
             if number % EVERY_STEPS == 0:
                 done_share = (epoch - 1 + first / len(order)) / epochs
                 optimizer.learning_rate.assign(learning_rate(spec.rate(warm=warm), done_share))
-            rows = order[first : first + spec.batch_size]
+            rows = order[first : first + batch]
             total += float(step(task.batch(train.inputs[rows], random), train.targets[rows]))
             if (number + 1) % EVERY_STEPS == 0:
                 average.add(task.network.get_weights())
         average.add(task.network.get_weights())
         score = _score(task, average.weights, tuning)
-        if score.loss < best.loss or epoch == 1:
-            best = _Best(average.weights, score.loss, epoch)
+        if score.bounded_loss < best.loss or epoch == 1:
+            best = _Best(average.weights, score.bounded_loss, epoch)
         watch.keep({**_state(epoch, best, task.network, optimizer), **average.state()})
         watch.epoch(epoch, score, train_loss=total / max(1, len(order)))
     return _mixed(task, start, best, tuning) if warm else best.weights
@@ -106,7 +106,7 @@ def _mixed(task: Task, start: Weights, best: _Best, tuning: Examples) -> Weights
     """The best weights, or a mixture of them with those of the start that has a lower loss on `tuning`."""
     for share in MIXED_SHARES:
         weights = between(start, best.weights, share)
-        loss = _score(task, weights, tuning).loss
+        loss = _score(task, weights, tuning).bounded_loss
         if loss < best.loss:
             best = _Best(weights, loss, best.epoch)
     return best.weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from tidemill_contracts.samples import Sample
 Weights = list[npt.NDArray[Any]]
 """What training learned, in an order of the recipe's own: the layers' weights and, where the kind has them,
 vocabularies and the like as arrays of fixed-width text or bytes. Never an array of Python objects."""
+LOSS_MAX = math.log(10)
+"""Nats that one sample counts at most where models are chosen by their loss: a label that was given less than
+a tenth is missed, and no more. Else few samples, with a wrong label, decide between models that have nearly
+all others right."""
 Targets = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 """int64[N]: positions in the model's labels. float64[N]: what a regression should say."""
 State = Mapping[str, npt.NDArray[Any]]
@@ -61,6 +66,16 @@ class Score:
     @property
     def loss(self) -> float:
         return float(self.losses.mean())
+
+    @property
+    def bounded_losses(self) -> npt.NDArray[np.float64]:
+        """float64[N]: of a classification at most LOSS_MAX each; of a regression, in its own units, whole."""
+        return self.losses if self.predicted.dtype.kind == "f" else np.minimum(self.losses, LOSS_MAX)
+
+    @property
+    def bounded_loss(self) -> float:
+        """What models are chosen by."""
+        return float(self.bounded_losses.mean())
 
     @property
     def measures(self) -> dict[str, float]:
