@@ -85,8 +85,8 @@ def test_a_card_of_another_time_is_told_as_it_is_and_a_broken_one_is_said_to_be_
             assert str(version[name]).startswith(value)
 
 
-def test_models_are_listed_with_what_serves(gateway: GatewayProcess) -> None:
-    assert gateway.ask("GET", "/v1/models").json == {
+def test_models_are_listed_with_what_serves(shared_gateway: GatewayProcess) -> None:
+    assert shared_gateway.ask("GET", "/v1/models").json == {
         "models": [{"name": "digits", "ready": True, "stable": 1, "labels": {"stable": 1}, "versions": [1]}]
     }
 
@@ -121,16 +121,18 @@ def test_status_is_spelled_as_tensorflow_serving_spells_it(
         ("/v1/models/digits/nothing", 400, "Malformed request: GET /v1/models/digits/nothing"),
     ],
 )
-def test_what_is_not_there_is_said_so(gateway: GatewayProcess, path: str, status: int, said: str) -> None:
-    answer = gateway.ask("GET", path)
+def test_what_is_not_there_is_said_so(
+    shared_gateway: GatewayProcess, path: str, status: int, said: str
+) -> None:
+    answer = shared_gateway.ask("GET", path)
 
     assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
     assert said in answer.json["error"]
 
 
-def test_metadata_is_spelled_as_tensorflow_serving_spells_it(gateway: GatewayProcess) -> None:
+def test_metadata_is_spelled_as_tensorflow_serving_spells_it(shared_gateway: GatewayProcess) -> None:
     for path in ("", "/versions/1", "/labels/stable"):
-        told = gateway.ask("GET", f"/v1/models/digits{path}/metadata").json
+        told = shared_gateway.ask("GET", f"/v1/models/digits{path}/metadata").json
 
         assert told["model_spec"] == {"name": "digits", "signature_name": "", "version": "1"}
         signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]

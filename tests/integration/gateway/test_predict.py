@@ -13,8 +13,8 @@ from tests.emulators.gateway_process import GatewayProcess, image, wait_until
 from tests.emulators.small_serving import SmallServing, State
 
 
-def test_a_prediction_names_model_version_label_and_batch(gateway: GatewayProcess) -> None:
-    answer = gateway.predict({"instances": [image(3.0), image(4.5)]})
+def test_a_prediction_names_model_version_label_and_batch(shared_gateway: GatewayProcess) -> None:
+    answer = shared_gateway.predict({"instances": [image(3.0), image(4.5)]})
 
     assert answer.status == 200
     assert [row[:2] for row in answer.json["predictions"]] == [[1.0, 3.0], [1.0, 4.5]]
@@ -26,10 +26,10 @@ def test_a_prediction_names_model_version_label_and_batch(gateway: GatewayProces
     assert float(answer.headers["x-tidemill-compute-ms"]) > 0
 
 
-def test_bytes_go_through_a_signature_of_their_own(gateway: GatewayProcess) -> None:
+def test_bytes_go_through_a_signature_of_their_own(shared_gateway: GatewayProcess) -> None:
     encoded = base64.b64encode(b"\x89PNG....").decode()
 
-    answer = gateway.predict({"signature_name": "encoded", "instances": [{"b64": encoded}]})
+    answer = shared_gateway.predict({"signature_name": "encoded", "instances": [{"b64": encoded}]})
 
     assert answer.json["predictions"][0][:2] == [1.0, 8.0]
 
