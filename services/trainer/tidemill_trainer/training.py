@@ -122,7 +122,9 @@ def train(
         scores["cold"] = recipe.score(cold, material.tuning)
     except Beaten as beaten:
         scores["cold"] = beaten.score
-    better = "cold" if cold is not None and scores["cold"].loss < scores["warm"].loss else "warm"
+    better = (
+        "cold" if cold is not None and scores["cold"].bounded_loss < scores["warm"].bounded_loss else "warm"
+    )
     told = {name: score.measures for name, score in scores.items()}
     log.info(
         "cold_control", round_id=round_.id, better=better, **{f"{k}_loss": v["loss"] for k, v in told.items()}

@@ -64,6 +64,17 @@ def test_a_control_that_is_close_runs_to_its_end() -> None:
     assert heard.epochs == list(range(1, 20))
 
 
+def test_one_label_of_which_a_control_is_surely_wrong_does_not_end_it() -> None:
+    losses = np.full(100, 0.1)
+    losses[0] = 30.0
+    cold = Score(np.ones(100), losses, np.zeros(100, np.int64))
+    watch = ControlWatch(Heard(), warm=score(0.1))
+
+    watch.epoch(9, cold, train_loss=0.0)
+
+    assert cold.loss > 3 * 0.1
+
+
 def test_a_round_whose_control_is_given_up_publishes_the_warm_one_and_can_be_repeated(
     make_world: Any, points: Points
 ) -> None:
