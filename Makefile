@@ -11,6 +11,9 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint r
 
 # What pytest finds installed and these rings do not use; it takes every worker a second or two to import.
 PLAIN := -p no:schemathesis -p no:anyio -p no:valkey
+# What wants the machine for itself: it trains on all cores, or says how long things take. The rest waits more than it works.
+ALONE := tests/integration/trainer $(addprefix tests/integration/gateway/,test_soak.py test_only_the_guilty.py)
+AGAIN := $(if $(CI),--reruns 1)
 
 COMPOSE ?= docker compose
 
@@ -47,8 +50,9 @@ check: lint types arrows test  ## lint, types, arrows, tests: what CI runs
 
 test: unit  ## run all tests
 	$(BIN)/pytest tests/unit -m long --numprocesses 2 $(PLAIN)
-	$(BIN)/pytest tests/contract --numprocesses 2 --dist loadfile $(PLAIN) $(if $(CI),--reruns 1)
-	$(BIN)/pytest tests/integration tests/system $(if $(CI),--reruns 1)
+	$(BIN)/pytest tests/contract --numprocesses 2 --dist loadfile $(PLAIN) $(AGAIN)
+	$(BIN)/pytest tests/integration $(addprefix --ignore=,$(ALONE)) --numprocesses 2 --dist loadfile $(AGAIN)
+	$(BIN)/pytest $(ALONE) tests/system $(AGAIN)
 
 unit: setup  ## run the unit tests only (under 30 seconds)
 	$(BIN)/pytest tests/unit -m "not long" --numprocesses 2 --dist worksteal $(PLAIN)
