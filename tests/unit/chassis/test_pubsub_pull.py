@@ -1,4 +1,4 @@
-"""One pull is out at a time, and what it brings is given to whoever takes next."""
+"""Few pulls are out at a time, and what they bring is given to whoever takes next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tidemill_chassis.adapters.pubsub_pull import OutstandingPull
+from tidemill_chassis.adapters.pubsub_pull import CALLS_MAX, OutstandingPull
 
 WAIT_S = 30.0
 """Far more than is needed: a call is answered as soon as the test says so."""
@@ -34,7 +34,8 @@ class Answers:
 def api() -> Iterator[Answers]:
     made = Answers()
     yield made
-    made.answers.put([])  # whatever call is still out ends
+    for _ in range(CALLS_MAX):
+        made.answers.put([])  # whatever call is still out ends
 
 
 @pytest.fixture
@@ -60,14 +61,37 @@ def test_more_than_is_wanted_waits_for_the_next_take(pull: OutstandingPull, api:
     assert [pull.take(2, WAIT_S)[0], pull.take(2, WAIT_S)[0]] == [["a", "b"], ["c"]]
 
 
-def test_what_is_asked_ahead_comes_without_a_second_call(pull: OutstandingPull, api: Answers) -> None:
-    pull.ask(5)
-    pull.ask(7)
+def test_what_is_asked_ahead_comes_without_a_further_call(pull: OutstandingPull, api: Answers) -> None:
+    pull.ask(1)
+    pull.ask(1)
     api.answers.put(["a"])
 
     assert pull.take(3, WAIT_S)[0] == ["a"]
-    assert api.asked.get(timeout=WAIT_S) == 5
+    assert api.asked.get(timeout=WAIT_S) == 1
     assert api.asked.empty()
+
+
+def test_calls_that_ask_ahead_share_what_may_come(pull: OutstandingPull, api: Answers) -> None:
+    pull.ask(5)
+    pull.ask(5)
+    shares = [api.asked.get(timeout=WAIT_S) for _ in range(2)]
+    api.answers.put(["a"])
+    first = pull.take(5, WAIT_S)[0]
+    api.answers.put(["b"])
+
+    assert shares == [3, 3]
+    assert [first, pull.take(5, WAIT_S)[0]] == [["a"], ["b"]]
+    assert api.asked.empty()
+
+
+def test_the_failure_of_one_call_keeps_what_another_brings(pull: OutstandingPull, api: Answers) -> None:
+    pull.ask(4)
+    api.answers.put(ConnectionError("cut"))
+    with pytest.raises(ConnectionError, match="cut"):
+        pull.take(4, WAIT_S)
+    api.answers.put(["a"])
+
+    assert pull.take(4, WAIT_S)[0] == ["a"]
 
 
 def test_an_error_is_told_once_and_the_next_take_calls_again(pull: OutstandingPull, api: Answers) -> None:
