@@ -14,7 +14,14 @@ from typing import Literal, NamedTuple, get_args
 
 import fastavro
 
-from tidemill_contracts.avro_container import REMEMBERED_MAX, Fields, MessageRecords, blocks, header
+from tidemill_contracts.avro_container import (
+    REMEMBERED_MAX,
+    Fields,
+    MessageRecords,
+    Remembered,
+    blocks,
+    header,
+)
 from tidemill_contracts.bus import Message
 from tidemill_contracts.errors import Corrupt
 
@@ -92,7 +99,7 @@ def content_digest(messages: Iterable[Fields]) -> str:
     Taken over every field with its length, so that no two contents share a byte stream.
     """
     digest = hashlib.sha256()
-    framed = _Framed()
+    framed, lines = _Framed(), Remembered(_line)
     gathered: list[bytes] = []
     size = 0
     before: datetime | None = None
@@ -105,9 +112,8 @@ def content_digest(messages: Iterable[Fields]) -> str:
         else:
             told = b""
         raw = ident.encode("utf-8", "surrogatepass")
-        fields = (4 + 2 * len(attributes), framed[subscription], len(raw), raw, when, told, len(data))
-        gathered.append(b"%d\n%b%d\n%b%b%b%d\n" % fields)
-        gathered.append(data)
+        count, length, of_data = lines[4 + 2 * len(attributes)], lines[len(raw)], lines[len(data)]
+        gathered += (count, framed[subscription], length, raw, when, told, of_data, data)
         size += len(data) + len(told)
         if size > DIGESTED_BYTES:
             digest.update(b"".join(gathered))
@@ -127,6 +133,10 @@ class _Framed(dict[str, bytes]):
         if len(self) < REMEMBERED_MAX:
             self[text] = made
         return made
+
+
+def _line(number: int) -> bytes:
+    return b"%d\n" % number
 
 
 def _framed(text: str) -> bytes:

@@ -40,14 +40,6 @@ class Batch:
     size_bytes: int = 0
     renewed: bool = False
 
-    def is_full(self, limits: BatchLimits) -> bool:
-        return len(self.held) >= limits.messages_max or self.size_bytes >= limits.size_bytes_max
-
-    def takes(self, held: Held, limits: BatchLimits) -> bool:
-        """Whether the message may join without going over a limit; an empty batch takes any one message."""
-        fits = self.size_bytes + held.size_bytes <= limits.size_bytes_max
-        return not self.held or (len(self.held) < limits.messages_max and fits)
-
     def deliveries(self) -> list[Delivery]:
         """By publication, so that the same messages make the same object however they arrived."""
         found = (held.delivery for held in self.held.values())
@@ -81,7 +73,10 @@ class Hand:
         return self._full + sorted(self._open.values(), key=_age)
 
     def add(self, held: Held, now_s: float) -> None:
-        """Take the message in. One that is in hand already only renews its delivery."""
+        """Take the message in. One that is in hand already only renews its delivery.
+
+        A batch that is open has room for one more by count; a message too large for any has one to itself.
+        """
         delivery, place, _, size_bytes, _ = held
         ident = delivery.message_id
         if ident in self._where:
@@ -90,7 +85,8 @@ class Hand:
             again.renewed = True
             return
         batch = self._open.get(place)
-        if batch is not None and not batch.takes(held, self._batch):
+        limits = self._batch
+        if batch is not None and batch.size_bytes + size_bytes > limits.size_bytes_max:
             self._full.append(batch)
             batch = None
         if batch is None:
@@ -99,8 +95,8 @@ class Hand:
         batch.size_bytes += size_bytes
         self._where[ident] = batch
         self.size_bytes += size_bytes
-        if batch.is_full(self._batch):
-            self._full.append(self._open.pop(held.place))
+        if batch.size_bytes >= limits.size_bytes_max or len(batch.held) >= limits.messages_max:
+            self._full.append(self._open.pop(place))
 
     def due(self, now_s: float) -> Batch | None:
         """The batch to store now: a full one, else the oldest that waited enough, else none.
