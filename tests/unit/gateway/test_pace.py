@@ -56,13 +56,47 @@ def test_nobody_waits_longer_than_a_call_costs_nor_than_is_allowed() -> None:
 def test_callers_who_went_away_are_forgotten() -> None:
     pace = Pace()
     pace.seen(64)
-    assert not pace.is_full(8)
+    assert not pace.is_full(8, 0)
 
     for _ in range(40):
         pace.ran(8, 0.001)
         pace.seen(8)
 
-    assert pace.is_full(8)
+    assert pace.is_full(8, 0)
+
+
+def test_who_is_out_with_a_batch_is_not_counted_as_present() -> None:
+    pace = Pace()
+    pace.seen(64)
+
+    assert not pace.is_full(2, 32), "32 are about to ask again"
+    assert pace.is_full(16, 32)
+    assert pace.is_full(1, 62), "nearly all are out: nobody else can come"
+
+
+def test_who_waited_for_a_free_place_still_waits_for_those_just_answered(make_bench, run) -> None:
+    async def scenario() -> None:
+        bench = make_bench(in_flight_max=2, window_s_max=0.2)
+        await _teach(bench, fixed_s=0.2, callers=8)
+        bench.model.held = first_held = asyncio.Event()
+        first = [bench.submit(float(n)) for n in range(3)]
+        await asyncio.sleep(0.01)
+        bench.model.held = asyncio.Event()
+        second = [bench.submit(float(n)) for n in range(3, 6)]
+        await asyncio.sleep(0.01)
+        assert [rows for _, rows in bench.model.calls] == [3, 3], "as many batches are out as may be"
+        waited = [bench.submit(6.0)]
+        await asyncio.sleep(0.3)
+        first_held.set()
+        await asyncio.gather(*first)
+        again = [bench.submit(7.0), bench.submit(8.0)]
+        await asyncio.sleep(0.01)
+
+        assert [rows for _, rows in bench.model.calls] == [3, 3, 3]
+        bench.model.held.set()
+        await asyncio.gather(*second, *waited, *again)
+
+    run(scenario())
 
 
 def test_while_a_batch_is_out_and_callers_are_missing_the_next_one_waits_for_them(make_bench, run) -> None:

@@ -137,27 +137,33 @@ class Batcher:
     def _waits(self, lane: Lane) -> bool:
         """Whether the queue waits for more callers; then a timer ends the wait, if nothing else does.
 
-        It does not while nothing is out, nor when a batch is full, nor when everybody is here.
+        It does not while nothing is out, nor when a batch is full, nor when those are here who can be.
         """
-        if not lane.in_flight or not lane.key.batchable or len(lane.queue) >= self._limits.rows_max:
+        queued = len(lane.queue)
+        if not lane.in_flight or not lane.key.batchable or queued >= self._limits.rows_max:
             return lane.close_window()
-        here = len(lane.queue) + lane.out
-        lane.pace.seen(here)
-        if lane.pace.is_full(here):
+        lane.pace.seen(queued + lane.out)
+        if lane.pace.is_full(queued, lane.out):
             return lane.close_window()
-        oldest = next(iter(lane.queue))
-        until_s = min(oldest.queued_s + lane.pace.window_s(self._limits.window_s_max), lane.send_by_s)
-        if lane.window is not None and until_s >= lane.until_s:
+        if lane.window is not None and lane.until_s <= lane.send_by_s:
             return True
         lane.close_window()
-        if until_s <= monotonic():
+        # From now, not from the oldest's arrival: while as many batches were out as may be, waiting cost it
+        # nothing, and those whom the last one answered are only now about to ask again.
+        now_s = monotonic()
+        until_s = min(now_s + lane.pace.window_s(self._limits.window_s_max), lane.send_by_s)
+        if until_s <= now_s:
             return False
         lane.until_s = until_s
         lane.window = self._loop.call_at(until_s, self._window_over, lane)
         return True
 
     def _window_over(self, lane: Lane) -> None:
+        """Send behind the requests that were read in this turn, so that they join."""
         lane.close_window()
+        self._loop.call_soon(self._send_waited, lane)
+
+    def _send_waited(self, lane: Lane) -> None:
         self._send(lane, waited=True)
 
     async def _run(self, lane: Lane, jobs: list[Job]) -> None:
