@@ -284,31 +284,31 @@ def test_batched_answers_are_the_same(start_engine, base, tmp_path):
     assert answers == {value: (1, float(value)) for value in range(40)}
 
 
-@pytest.mark.parametrize("signature", [True, False])
-def test_a_tflite_file_is_served_when_preferred(start_engine, tmp_path, free_port, signature):
+def test_tflite_files_are_served_when_preferred(start_engine, tmp_path, free_port):
     @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, "x")])
     def half_plus_two(x):
         return {"y": 0.5 * x + 2.0}
 
-    folder = tmp_path / "lite" / "1"
-    folder.mkdir(parents=True)
     module = tf.Module()
     module.f = half_plus_two
-    if signature:
-        tf.saved_model.save(module, str(tmp_path / "saved"), {"serving_default": half_plus_two})
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"))
-    else:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+    tf.saved_model.save(module, str(tmp_path / "saved"), {"serving_default": half_plus_two})
+    converters = {
+        "with_signature": tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved")),
+        "without": tf.lite.TFLiteConverter.from_concrete_functions(
             [half_plus_two.get_concrete_function()], module
-        )
-    (folder / "model.tflite").write_bytes(converter.convert())
+        ),
+    }
+    for name, converter in converters.items():
+        folder = tmp_path / name / "1"
+        folder.mkdir(parents=True)
+        (folder / "model.tflite").write_bytes(converter.convert())
+    path = tmp_path / "models.config"
+    path.write_text(config_text(*((name, tmp_path / name) for name in converters)))
 
-    start_engine(
-        "--model_name=lite",
-        f"--model_base_path={folder.parent}",
-        f"--rest_api_port={free_port}",
-        "--prefer_tflite_model=true",
-    )
-    status, body, _ = post(free_port, "/v1/models/lite:predict", {"instances": [[1.0], [2.0]]})
+    start_engine(f"--model_config_file={path}", f"--rest_api_port={free_port}", "--prefer_tflite_model=true")
+    answers = {
+        name: post(free_port, f"/v1/models/{name}:predict", {"instances": [[1.0], [2.0]]})[:2]
+        for name in converters
+    }
 
-    assert (status, body) == (200, {"predictions": [[2.5], [3.0]]})
+    assert answers == dict.fromkeys(converters, (200, {"predictions": [[2.5], [3.0]]}))
