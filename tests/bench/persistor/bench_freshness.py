@@ -29,7 +29,7 @@ BODY = b'{"dataset":"reviews","samples":[{"label":"good","text":"a sentence"}]}'
 @pytest.mark.timeout(300)
 def test_samples_are_stored_soon(redis_url: str, tmp_path: Path, free_port: int) -> None:
     bus, store = RedisBus.from_url(redis_url), FileStore(tmp_path / "store")
-    subscription = bus.subscribe("samples", "persistor", attempts_max=100)
+    subscription = bus.subscribe("samples", "persistor", attempts_max=100, ordered=False)
     environment = {
         **os.environ,
         "TIDEMILL_BUS": redis_url,

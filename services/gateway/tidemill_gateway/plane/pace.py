@@ -12,7 +12,7 @@ MEMORY = 0.9
 PRESENT_SHARE = 0.5
 """With so many present of the callers who can be, the rest is not waited for. Who is out with another batch
 cannot be: as long as those counted as present, one batch of nearly all callers and several of one each took
-turns, and 64 callers cost 0.315 ms of CPU a request, not 0.272 (docs/adr/0025)."""
+turns, and 64 callers cost 0.39 ms of CPU a request, not 0.34 (docs/adr/0025)."""
 SPREAD_MIN = 1e-6
 """Below this spread of rows the fixed part cannot be told apart from the rows'."""
 
