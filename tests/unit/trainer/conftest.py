@@ -286,6 +286,7 @@ class Registries:
         self._empty = empty
         self._free: list[FusedRegistry] = []
         self._files: dict[FusedRegistry, Path] = {}
+        self._as_made: dict[FusedRegistry, dict[str, Any]] = {}
 
     def take(self) -> FusedRegistry:
         """One with empty tables."""
@@ -297,8 +298,10 @@ class Registries:
         return registry
 
     def give_back(self, registry: FusedRegistry) -> None:
-        registry.fuse = None
+        """It is as it was made, whatever a test replaced in it."""
         registry.close()
+        vars(registry).clear()
+        vars(registry).update(self._as_made[registry])
         self._free.append(registry)
 
     def _open(self) -> FusedRegistry:
@@ -307,6 +310,7 @@ class Registries:
         registry = FusedRegistry.open(f"sqlite:///{folder}/registry.db")
         sqlalchemy.event.listen(registry._database._engine, "connect", _unsynchronised)
         self._files[registry] = folder / "registry.db"
+        self._as_made[registry] = dict(vars(registry))
         return registry
 
 
