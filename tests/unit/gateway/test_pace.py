@@ -74,6 +74,35 @@ def test_who_is_out_with_a_batch_is_not_counted_as_present() -> None:
     assert pace.is_full(1, 62), "nearly all are out: nobody else can come"
 
 
+def test_many_callers_are_parted_among_the_batches_that_may_be_out() -> None:
+    pace = taught(0.001, 0.0001, [8, 16, 32])
+    pace.seen(64)
+
+    assert pace.share(2) == 32
+    assert pace.share(1) == 64
+
+
+def test_few_callers_share_a_batch_and_so_do_all_where_rows_cost_next_to_nothing() -> None:
+    few, by_the_call = taught(0.001, 0.0001, [2, 4, 8]), taught(0.01, 0.00001, [8, 16, 32])
+    few.seen(16)
+    by_the_call.seen(64)
+
+    assert few.share(2) == 16
+    assert by_the_call.share(2) > 64
+
+
+def test_a_crowd_leaves_in_two_batches(make_bench, run) -> None:
+    async def scenario() -> None:
+        bench = make_bench(in_flight_max=2)
+        await _teach(bench, fixed_s=0.001, row_s=0.0001, callers=40)
+        futures = [bench.submit(float(n)) for n in range(40)]
+        await asyncio.gather(*futures)
+
+        assert [rows for _, rows in bench.model.calls] == [20, 20]
+
+    run(scenario())
+
+
 def test_who_waited_for_a_free_place_still_waits_for_those_just_answered(make_bench, run) -> None:
     async def scenario() -> None:
         bench = make_bench(in_flight_max=2, window_s_max=0.2)
@@ -180,14 +209,14 @@ class Sure(Pace):
         """Nothing new."""
 
 
-async def _teach(bench, *, fixed_s: float, callers: int) -> None:
-    """The lane has met so many callers at once, and believes that every call costs so much."""
+async def _teach(bench, *, fixed_s: float, callers: int, row_s: float = 0.0) -> None:
+    """The lane has met so many callers at once, and believes that calls and their rows cost so much."""
     await asyncio.gather(*[bench.submit(float(n)) for n in range(callers)])
     await bench.batcher.drain()
     await asyncio.sleep(0)
     bench.model.calls.clear()
     sure = Sure()
     sure.seen(callers)
-    sure.fixed_s = fixed_s
+    sure.fixed_s, sure.row_s = fixed_s, row_s
     (key,) = bench.batcher._paces
     bench.batcher._paces[key] = sure

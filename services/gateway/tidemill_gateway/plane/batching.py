@@ -123,7 +123,12 @@ class Batcher:
         lane.scheduled = False
         limits = self._limits
         while lane.queue and lane.in_flight < limits.in_flight_max and (waited or not self._waits(lane)):
-            jobs = lane.take(rows_max=limits.rows_max, bytes_max=limits.bytes_max, now_s=monotonic())
+            jobs = lane.take(
+                jobs_max=lane.pace.share(limits.in_flight_max),
+                rows_max=limits.rows_max,
+                bytes_max=limits.bytes_max,
+                now_s=monotonic(),
+            )
             if not jobs:
                 break
             lane.in_flight += 1
@@ -140,9 +145,9 @@ class Batcher:
         It does not while nothing is out, nor when a batch is full, nor when those are here who can be.
         """
         queued = len(lane.queue)
+        lane.pace.seen(queued + lane.out)
         if not lane.in_flight or not lane.key.batchable or queued >= self._limits.rows_max:
             return lane.close_window()
-        lane.pace.seen(queued + lane.out)
         if lane.pace.is_full(queued, lane.out):
             return lane.close_window()
         if lane.window is not None and lane.until_s <= lane.send_by_s:

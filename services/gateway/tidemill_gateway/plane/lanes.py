@@ -114,14 +114,14 @@ class Lane:
             self.window = None
         return False
 
-    def take(self, *, rows_max: int, bytes_max: int, now_s: float) -> list[Job]:
+    def take(self, *, rows_max: int, bytes_max: int, now_s: float, jobs_max: float = math.inf) -> list[Job]:
         """Remove and return the oldest jobs that fit one batch; those whose time is over stay out of it.
 
         Cancelled jobs left the queue when they were cancelled; an expired one is left to its own timer.
         """
         taken: list[Job] = []
         rows = size = 0
-        while self.queue:
+        while self.queue and len(taken) < jobs_max:
             job = next(iter(self.queue))
             if job.future.done() or job.deadline_s <= now_s:
                 del self.queue[job]

@@ -7,12 +7,18 @@ knowing the future), and nobody at all once as many callers are here as were lat
 
 from __future__ import annotations
 
+import math
+
 MEMORY = 0.9
 """How much of what was known stands after one more batch."""
 PRESENT_SHARE = 0.5
 """With so many present of the callers who can be, the rest is not waited for. Who is out with another batch
 cannot be: as long as those counted as present, one batch of nearly all callers and several of one each took
 turns, and 64 callers cost 0.39 ms of CPU a request, not 0.34 (docs/adr/0025)."""
+SHARE_MIN = 16
+"""Callers whose batch is never parted: what a batch costs beside its rows is as much as several of them."""
+SHARE_WORTH = 0.5
+"""Batches are parted only if the rows of each still cost as much as this part of what a call itself does."""
 SPREAD_MIN = 1e-6
 """Below this spread of rows the fixed part cannot be told apart from the rows'."""
 
@@ -53,6 +59,13 @@ class Pace:
     def is_full(self, queued: int, out: int) -> bool:
         """Whether enough of the callers of late are queued, of those who are not out with a batch."""
         return queued >= (self.callers - out) * PRESENT_SHARE
+
+    def share(self, batches: int) -> float:
+        """How many requests a batch may have, so that so many batches take turns: one is computed while the
+        next is read. A single one of nearly all callers left a third of two cores idle (docs/adr/0025).
+        """
+        worth = SHARE_WORTH * self.fixed_s / self.row_s if self.row_s else math.inf
+        return max(self.callers / batches, SHARE_MIN, worth)
 
     def window_s(self, limit_s: float) -> float:
         """How long the oldest may wait for others."""
