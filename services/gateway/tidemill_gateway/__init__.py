@@ -1,9 +1,5 @@
-"""The gateway. What gRPC reads from the environment when it is imported is set before anybody imports it."""
+"""The gateway. What gRPC reads from the environment at its import is set before anybody imports it."""
 
-import os
+from tidemill_chassis.grpc_environment import prepare_grpc
 
-GRPC_EXPERIMENTS = ",".join(
-    f"-event_engine_{part}" for part in ("listener", "client", "for_all_other_endpoints", "callback_cq")
-)
-"""Calls that take fewer turns between threads: docs/adr/0060."""
-os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
+prepare_grpc()

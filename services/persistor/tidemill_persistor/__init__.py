@@ -1,9 +1,5 @@
-"""The persistor. What gRPC reads from the environment when imported is set before anybody imports it."""
+"""The persistor. What gRPC reads from the environment at its import is set before anybody imports it."""
 
-import os
+from tidemill_chassis.grpc_environment import prepare_grpc
 
-GRPC_EXPERIMENTS = ",".join(
-    f"-event_engine_{part}" for part in ("listener", "client", "for_all_other_endpoints", "callback_cq")
-)
-"""Pulls from Pub/Sub that take fewer turns between threads: docs/adr/0060 and 0065."""
-os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
+prepare_grpc()

@@ -136,8 +136,8 @@ class Batcher:
             task = self._loop.create_task(self._run(lane, jobs))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if lane.is_idle:
-            self._lanes.pop(lane.key, None)
+        if lane.is_idle and self._lanes.get(lane.key) is lane:
+            del self._lanes[lane.key]
 
     def _waits(self, lane: Lane) -> bool:
         """Whether the queue waits for more callers; then a timer ends the wait, if nothing else does.
@@ -169,6 +169,7 @@ class Batcher:
         self._loop.call_soon(self._send_waited, lane)
 
     def _send_waited(self, lane: Lane) -> None:
+        lane.close_window()  # another may have been opened in this turn
         self._send(lane, waited=True)
 
     async def _run(self, lane: Lane, jobs: list[Job]) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 
 from tidemill_chassis import logs
+from tidemill_chassis.grpc_environment import prepare_grpc
 from tidemill_chassis.lifecycle import Stop, stop_on_signals
 
 from tidemill_serving.engine.flags import FlagError, Flags, parse, usage
@@ -14,11 +15,6 @@ from tidemill_serving.engine.status import StatusError
 PROGRAM = "tidemill-model-server"
 
 EXIT_FAILED = 255
-GRPC_EXPERIMENTS = ",".join(
-    f"-event_engine_{part}" for part in ("listener", "client", "for_all_other_endpoints", "callback_cq")
-)
-"""gRPC reads this when it is imported, which nothing does before `serve`: calls that take fewer turns between
-threads, docs/adr/0060."""
 log = logs.get_logger(__name__)
 
 
@@ -26,7 +22,7 @@ def main() -> None:
     """Parse the flags, serve until SIGTERM or SIGINT, drain, leave with 0."""
     logs.configure("serving-engine", os.environ.get("TIDEMILL_LOG_LEVEL", "info"))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
+    prepare_grpc()  # nothing imports it before `serve`
     if "--help" in sys.argv[1:]:
         sys.stdout.write(usage(PROGRAM) + "\n")
         return
