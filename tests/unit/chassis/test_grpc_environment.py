@@ -18,7 +18,9 @@ def test_what_a_person_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_else_grpc_is_told_before_it_is_imported() -> None:
-    ask = "import os, sys, tidemill_gateway as _; print('grpc' in sys.modules, os.environ['GRPC_EXPERIMENTS'])"
+    ask = (
+        "import os, sys, tidemill_gateway as _; print('grpc' in sys.modules, os.environ['GRPC_EXPERIMENTS'])"
+    )
     environ = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
 
     told = subprocess.run(
