@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from tidemill_chassis.logs import get_logger
+from tidemill_chassis.rpc.serving_side import Call
+from tidemill_chassis.rpc.threads_server import STREAMS_MAX, ThreadsServer
 
-from tidemill_serving.engine.call_threads import CallThreads
 from tidemill_serving.engine.core import Core
-from tidemill_serving.engine.grpc_services import ModelService, PredictionService
+from tidemill_serving.engine.grpc_health import Health
+from tidemill_serving.engine.grpc_services import Services
 from tidemill_serving.engine.metrics import Metrics
 from tidemill_serving.engine.status import invalid_argument
+
+log = get_logger(__name__)
 
 DRAIN_S_MAX = 30.0
 """How long calls under way may take to end after SIGTERM."""
@@ -23,21 +26,18 @@ DRAIN_S_MAX = 30.0
 CLOSING_S = 0.5
 """So long after SIGTERM, calls that come are told to go elsewhere; only then gRPC stops to listen."""
 
-CALLS_WAITING_MAX = 2048
-"""Calls that may wait for a thread; a further one is told RESOURCE_EXHAUSTED at once."""
+MESSAGE_BYTES_MAX = 2**31 - 1
+"""As the server has it: no limit but that of protobuf."""
 
-SERVICES = ("", "ModelService", "PredictionService")
-_UNLIMITED = -1
+BYTES_ARGUMENT = "grpc.max_receive_message_length"
+STREAMS_ARGUMENT = "grpc.max_concurrent_streams"
 
 
 class GrpcServer:
     """Serves while the context is open; leaving it drains.
 
-    at_once: calls at work, without those that are held up. threads: threads in all; see `CallThreads`.
-
-    Threads were measured against asyncio at 3,200-byte messages over a Unix socket: 0.24 to 0.32 ms of CPU
-    a call against 0.28 to 0.35, and 0.34 to 0.48 for asyncio with an executor, which a call that computes
-    would need.
+    at_once, threads: calls at work, without those that are held up and with them; see `ThreadsServer`.
+    arguments: of the channel, as `channel_arguments` reads them.
 
     Raises:
         OSError: on making it, if an address is taken.
@@ -55,51 +55,56 @@ class GrpcServer:
         host: str = "0.0.0.0",  # noqa: S104  (as the server listens; containers need it)
         arguments: Sequence[tuple[str, int | str]] = (),
     ) -> None:
-        options = [
-            ("grpc.max_receive_message_length", _UNLIMITED),
-            ("grpc.max_send_message_length", _UNLIMITED),
-            ("grpc.so_reuseport", 0),
-            *arguments,
-        ]
-        self._threads = CallThreads(at_once=at_once, most=threads)
-        self._server = grpc.server(
-            self._threads,
-            options=options,
-            maximum_concurrent_rpcs=threads + CALLS_WAITING_MAX,
+        limits = {BYTES_ARGUMENT: MESSAGE_BYTES_MAX, STREAMS_ARGUMENT: STREAMS_MAX}
+        for name, value in arguments:
+            if name in limits and isinstance(value, int) and 0 < value <= limits[name]:
+                limits[name] = value
+            elif name not in limits or value != -1:
+                log.warning("grpc_argument_ignored", name=name, value=value, heeded=sorted(limits))
+        self._services = Services(core, metrics)
+        self._health = Health()
+        self._server = ThreadsServer(
+            {**self._services.handlers(), **self._health.handlers()},
+            {Health.WATCH: self._watch},
+            at_once=at_once,
+            most=threads,
+            message_bytes_max=limits[BYTES_ARGUMENT],
+            streams_max=limits[STREAMS_ARGUMENT],
         )
-        self._health = health.HealthServicer()
-        self._predictions = PredictionService(core, metrics)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self._predictions, self._server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core, metrics), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.port = self._listen(f"{host}:{port}") if port else 0
+        self.port = 0
+        if port:
+            self.port = self._listen(socket.AF_INET, (host, port), f"{host}:{port}")
         if socket_path:
             Path(socket_path).unlink(missing_ok=True)
-            self._listen(f"unix:{socket_path}")
+            self._listen(socket.AF_UNIX, socket_path, f"unix:{socket_path}")
 
-    def _listen(self, address: str) -> int:
+    def _listen(self, family: int, address: str | tuple[str, int], shown: str) -> int:
+        listener = socket.socket(family)
         try:
-            return int(self._server.add_insecure_port(address))
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: is it taken?") from error
+            if family == socket.AF_INET:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            self._server.listen(listener)
+        except OSError as error:
+            listener.close()
+            raise OSError(f"cannot listen on {shown}: {error.strerror or error}; is it taken?") from error
+        return int(listener.getsockname()[1]) if family == socket.AF_INET else 0
+
+    def _watch(self, call: Call) -> None:
+        self._health.watch(call, self._server.push)
 
     def __enter__(self) -> GrpcServer:
         self._server.start()
-        self._say(health_pb2.HealthCheckResponse.SERVING)
+        self._health.say(serving=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self._predictions.closing = True
+        self._health.say(serving=False)
+        self._services.closing = True
         time.sleep(CLOSING_S)
-        self._server.stop(DRAIN_S_MAX).wait()
-        self._threads.shutdown()
-
-    def _say(self, status: int) -> None:
-        for service in SERVICES:
-            self._health.set(service, status)
+        self._server.close(DRAIN_S_MAX)
 
 
 def channel_arguments(text: str) -> list[tuple[str, int | str]]:

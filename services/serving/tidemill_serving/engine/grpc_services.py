@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any, NoReturn, TypeVar
+from typing import Any, cast
 
-import grpc
+from google.protobuf.message import DecodeError, Message
 from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
+    predict_pb2,
+    regression_pb2,
 )
 from tidemill_chassis.logs import get_logger
+from tidemill_chassis.rpc.codes import CallFailed
+from tidemill_chassis.rpc.codes import Code as GrpcCode
+from tidemill_chassis.rpc.serving_side import Call
 
 from tidemill_serving.engine.core import RELOAD_WAIT_S_MAX, Core
-from tidemill_serving.engine.deadlines import deadline_in, left_s
+from tidemill_serving.engine.deadlines import left_s
 from tidemill_serving.engine.inference import classify, multi_inference, regress
 from tidemill_serving.engine.metadata import model_metadata, model_status
 from tidemill_serving.engine.metrics import Metrics
@@ -25,20 +32,23 @@ from tidemill_serving.engine.status import Code, StatusError, from_exception, in
 
 log = get_logger(__name__)
 
-Response = TypeVar("Response")
-_GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
+PREDICTIONS = "/tensorflow.serving.PredictionService/"
+MODELS = "/tensorflow.serving.ModelService/"
+
 MESSAGE_LENGTH_MAX = 4096
 """Error texts go out as HTTP/2 trailers, which clients bound; longer ones are cut."""
 
 WAIT_S_MAX = 86_400.0
 """A deadline that lies further ahead is none."""
 
+Answer = Callable[[Any, float | None], Message]
+"""From a request and its deadline to the response; raises StatusError."""
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """tensorflow.serving.PredictionService.
 
-    closing: once set, calls that come are told UNAVAILABLE, and clients try elsewhere. gRPC itself would tell
-    them CANCELLED as soon as the server shuts down, which clients do not.
+class Services:
+    """tensorflow.serving.PredictionService and ModelService.
+
+    closing: once set, predictions that come are told UNAVAILABLE, and clients try elsewhere.
     """
 
     def __init__(self, core: Core, metrics: Metrics) -> None:
@@ -46,55 +56,54 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         self._metrics = metrics
         self.closing = False
 
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._measured(predict, "Predict", request, context)
-
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._measured(classify, "Classify", request, context)
-
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._measured(regress, "Regress", request, context)
-
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._measured(multi_inference, "MultiInference", request, context)
-
-    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answer(context, lambda _: model_metadata(self._core, request))
+    def handlers(self) -> Mapping[str, Callable[[Call], bytes]]:
+        """By the method's full name."""
+        core = self._core
+        return {
+            PREDICTIONS + "Predict": self._measured(predict, "Predict", predict_pb2.PredictRequest),
+            PREDICTIONS + "Classify": self._measured(
+                classify, "Classify", classification_pb2.ClassificationRequest
+            ),
+            PREDICTIONS + "Regress": self._measured(regress, "Regress", regression_pb2.RegressionRequest),
+            PREDICTIONS + "MultiInference": self._measured(
+                multi_inference, "MultiInference", inference_pb2.MultiInferenceRequest
+            ),
+            PREDICTIONS + "GetModelMetadata": _handler(
+                lambda request, _: model_metadata(core, request),
+                get_model_metadata_pb2.GetModelMetadataRequest,
+            ),
+            MODELS + "GetModelStatus": _handler(
+                lambda request, _: model_status(core, request), get_model_status_pb2.GetModelStatusRequest
+            ),
+            MODELS + "HandleReloadConfigRequest": _handler(
+                self._reload, model_management_pb2.ReloadConfigRequest
+            ),
+        }
 
     def _measured(
-        self, function: Callable[..., Any], api: str, request: Any, context: grpc.ServicerContext
-    ) -> Any:
-        if self.closing:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
-        started_s = perf_counter()
-        status = "OK"
+        self, function: Callable[..., Message], api: str, kind: type[Message]
+    ) -> Callable[[Call], bytes]:
+        core, metrics = self._core, self._metrics
 
-        def failed(error: StatusError) -> None:
-            nonlocal status
-            status = error.code.name
+        def answer(call: Call) -> bytes:
+            if self.closing:
+                raise CallFailed(GrpcCode.UNAVAILABLE, "the server is shutting down")
+            started_s = perf_counter()
+            request = _parsed(kind, call.message)
+            status = "OK"
+            try:
+                deadline_s = _deadline_s(call)
+                return function(core, request, deadline_s=deadline_s).SerializeToString()
+            except Exception as error:
+                failure = _failure(error)
+                status = failure.code.name
+                raise _told(failure) from error
+            finally:
+                metrics.observe(_model(request), status, api, "GRPC", perf_counter() - started_s)
 
-        try:
-            return _answer(
-                context, lambda deadline_s: function(self._core, request, deadline_s=deadline_s), failed
-            )
-        finally:
-            self._metrics.observe(_model(request), status, api, "GRPC", perf_counter() - started_s)
+        return answer
 
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
-    """tensorflow.serving.ModelService."""
-
-    def __init__(self, core: Core, metrics: Metrics) -> None:
-        self._core = core
-        self._metrics = metrics
-
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answer(context, lambda _: model_status(self._core, request))
-
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answer(context, lambda deadline_s: self._reload(request, deadline_s))
-
-    def _reload(self, request: Any, deadline_s: float | None) -> Any:
+    def _reload(self, request: Any, deadline_s: float | None) -> Message:
         """The answer says by how much the metrics rose that the request names; 0 for unknown ones."""
         before = {name: self._metrics.total(name) for name in request.metric_names}
         if request.config.WhichOneof("config") != "model_config_list":
@@ -111,7 +120,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
         response.status.SetInParent()
         for name, value in before.items():
             response.metric.add(name=name, int64_value_increase=self._metrics.total(name) - value)
-        return response
+        return cast(Message, response)
 
 
 def _model(request: Any) -> str:
@@ -122,36 +131,43 @@ def _model(request: Any) -> str:
     return str(tasks[0].model_spec.name) if tasks else ""
 
 
-def _answer(
-    context: grpc.ServicerContext,
-    answer: Callable[[float | None], Response],
-    failed: Callable[[StatusError], None] = lambda error: None,
-) -> Response:
-    """What `answer` makes of the call's deadline; nothing is begun for a caller who is late or has gone."""
+def _handler(answer: Answer, kind: type[Message]) -> Callable[[Call], bytes]:
+    def handle(call: Call) -> bytes:
+        request = _parsed(kind, call.message)
+        try:
+            return answer(request, _deadline_s(call)).SerializeToString()
+        except Exception as error:
+            raise _told(_failure(error)) from error
+
+    return handle
+
+
+def _parsed(kind: type[Message], message: bytes) -> Any:
     try:
-        deadline_s = _deadline(context)
-        left_s(deadline_s)
-        if not context.is_active():
-            raise StatusError(Code.CANCELLED, "the caller has gone")
-        return answer(deadline_s)
-    except Exception as error:  # noqa: BLE001  (the one place where failures become gRPC statuses)
-        status = from_exception(error)
-        if not isinstance(error, StatusError):
-            log.error("call_failed", error=error)
-        failed(status)
-        _abort(context, status)
+        return kind.FromString(message)
+    except DecodeError as error:
+        raise CallFailed(GrpcCode.INTERNAL, "Exception deserializing request!") from error
 
 
-def _deadline(context: grpc.ServicerContext) -> float | None:
-    """The call's deadline; a call without one is told to have centuries left."""
-    remaining_s = context.time_remaining()
-    if remaining_s is None or remaining_s > WAIT_S_MAX:
-        return None
-    return deadline_in(remaining_s)
+def _deadline_s(call: Call) -> float | None:
+    """The call's deadline; nothing is begun for a caller who is late or has gone.
+
+    Raises:
+        StatusError: DEADLINE_EXCEEDED, CANCELLED.
+    """
+    if not call.active:
+        raise StatusError(Code.CANCELLED, "the caller has gone")
+    left = left_s(call.deadline_s)
+    return None if left is None or left > WAIT_S_MAX else call.deadline_s
 
 
-def _abort(context: grpc.ServicerContext, status: StatusError) -> NoReturn:
-    """Raises, which is gRPC's way to answer with a status."""
-    code = _GRPC_CODES.get(int(status.code if status.code is not Code.OK else Code.UNKNOWN))
-    context.abort(code, status.message[:MESSAGE_LENGTH_MAX])
-    raise AssertionError("abort raises")
+def _failure(error: Exception) -> StatusError:
+    if isinstance(error, StatusError):
+        return error
+    log.error("call_failed", error=error)
+    return from_exception(error)
+
+
+def _told(failure: StatusError) -> CallFailed:
+    code = failure.code if failure.code is not Code.OK else Code.UNKNOWN
+    return CallFailed(GrpcCode(int(code)), failure.message[:MESSAGE_LENGTH_MAX])

@@ -1,0 +1,437 @@
+"""One HTTP/2 connection without its socket (RFC 9113): bytes in, frames out, windows kept on both sides.
+
+What a stream means is for the subclass: `serving_side` and `calling_side`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Generic, TypeVar
+
+from tidemill_chassis.rpc import frames
+from tidemill_chassis.rpc.codes import (
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    STREAM_CLOSED,
+    ConnectionFault,
+)
+from tidemill_chassis.rpc.header_blocks import Header, HeaderBlocks, Read
+
+FRAME_BYTES_MAX = 128 * 1024
+"""What we let the other side put into one frame: few frames a message, and little to copy for a late end."""
+
+STREAM_WINDOW = 4 * 2**20
+"""What a stream may send ahead of us; taken notes of at half of it."""
+
+CONNECTION_WINDOW = 2**30
+"""What all streams together may send ahead; what is kept is bounded by message, and by `streams_max`."""
+
+BLOCK_BYTES_MAX = 32 * 1024
+"""Of one header block as it is sent, continuations included."""
+
+CHORES_A_SECOND_MAX = 2_000
+"""Frames without a content (settings, pings, resets…) one after another: more than so many is an attack."""
+
+
+class Stream:
+    """One call's both directions."""
+
+    __slots__ = (
+        "allowance",
+        "buffered",
+        "ended",
+        "number",
+        "outgoing",
+        "parts",
+        "send_window",
+        "trailer",
+        "unacknowledged",
+    )
+
+    def __init__(self, number: int, send_window: int) -> None:
+        self.number = number
+        self.send_window = send_window
+        self.allowance = STREAM_WINDOW
+        self.unacknowledged = 0
+        self.parts: list[memoryview] = []
+        self.buffered = 0
+        self.ended = False
+        """The other side has said all."""
+        self.outgoing: deque[memoryview] = deque()
+        """What waits for a window to open."""
+        self.trailer: bytes | None = None
+        """The frame that follows `outgoing`; empty: the last piece of data ends the stream."""
+
+
+AnyStream = TypeVar("AnyStream", bound=Stream)
+
+
+class Connection(Generic[Read, AnyStream]):
+    """Feed it with `receive`, send what `take_output` gives. Not safe for threads.
+
+    read: what the subclass makes of a list of headers. more_settings: beside those of the windows.
+    """
+
+    def __init__(self, read: Callable[[Sequence[Header]], Read], more_settings: dict[int, int]) -> None:
+        self.streams: dict[int, AnyStream] = {}
+        self.goodbye: int | None = None
+        """Once the other side has said that it takes no more: the last stream that it looked at."""
+        self._output: list[bytes] = []
+        self._rest = b""
+        self._blocks = HeaderBlocks(read)
+        self._unfinished: tuple[int, int, bytes] | None = None
+        self._allowance = CONNECTION_WINDOW
+        self._unacknowledged = 0
+        self._send_window = frames.WINDOW_DEFAULT
+        self._stream_send_window = frames.WINDOW_DEFAULT
+        self._frame_bytes = frames.FRAME_BYTES_DEFAULT
+        self._streams_allowed = frames.WINDOW_MAX
+        self._chores, self._chores_since_s = 0, 0.0
+        self._settled = False
+        self._kinds: dict[int, Callable[[int, int, bytes], None]] = {
+            frames.PRIORITY: self._on_priority,
+            frames.RST_STREAM: self._on_reset,
+            frames.SETTINGS: self._on_settings,
+            frames.PUSH_PROMISE: self._on_push,
+            frames.PING: self._on_ping,
+            frames.GOAWAY: self._on_goaway,
+            frames.WINDOW_UPDATE: self._on_window_update,
+            frames.CONTINUATION: self._on_continuation,
+        }
+        windows = {frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW, frames.MAX_FRAME_SIZE: FRAME_BYTES_MAX}
+        self._output.append(
+            frames.settings(windows | more_settings)
+            + frames.window_update(0, CONNECTION_WINDOW - frames.WINDOW_DEFAULT)
+        )
+
+    # What the subclass says.
+
+    def on_headers(self, number: int, fields: Read, *, end: bool) -> None:
+        """A list of headers came."""
+        raise NotImplementedError
+
+    def on_data(self, stream: AnyStream) -> None:
+        """Data came, and stands in `stream.parts`, or `stream.ended` is set."""
+        raise NotImplementedError
+
+    def on_reset(self, stream: AnyStream, code: int) -> None:
+        """The other side has ended the stream; it is no longer among `streams`."""
+        raise NotImplementedError
+
+    # Bytes in.
+
+    def receive(self, data: bytes) -> None:
+        """Take what the socket gave.
+
+        Raises:
+            ConnectionFault: the other side broke the rules. The connection is to be closed, after its output.
+        """
+        try:
+            self._receive(data)
+        except ConnectionFault as fault:
+            self._output.append(frames.goaway(self.last_stream(), fault.code, str(fault)))
+            raise
+
+    def last_stream(self) -> int:
+        """The last stream that the other side opened and that was looked at."""
+        return 0
+
+    def _receive(self, data: bytes) -> None:
+        if self._rest:
+            data = self._rest + data
+        at, end = 0, len(data)
+        while end - at >= frames.HEAD_BYTES:
+            high, low, kind, flags, number = frames.read_head(data, at)
+            length = high << 8 | low
+            if length > FRAME_BYTES_MAX:
+                raise ConnectionFault(FRAME_SIZE_ERROR, f"a frame over {FRAME_BYTES_MAX} bytes: {length}")
+            start = at + frames.HEAD_BYTES
+            at = start + length
+            if at > end:
+                at = start - frames.HEAD_BYTES
+                break
+            number &= 0x7FFFFFFF
+            if self._unfinished is not None and kind != frames.CONTINUATION:
+                raise ConnectionFault(PROTOCOL_ERROR, "a header block was interrupted")
+            if not self._settled:
+                if kind != frames.SETTINGS or flags & frames.ACK:
+                    raise ConnectionFault(PROTOCOL_ERROR, "the first frame is not SETTINGS")
+                self._settled = True
+            if kind == frames.DATA:
+                self._on_data(flags, number, data, start, at)
+            elif kind == frames.HEADERS:
+                self._on_headers(flags, number, data[start:at])
+            else:
+                chore = self._kinds.get(kind)
+                self._count_chore()
+                if chore is not None:
+                    chore(flags, number, data[start:at])
+        self._rest = data[at:] if at < end else b""
+
+    def _on_data(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        if number == 0:
+            raise ConnectionFault(PROTOCOL_ERROR, "data on stream 0")
+        length = stop - start
+        self._allowance -= length
+        if self._allowance < 0:
+            raise ConnectionFault(FLOW_CONTROL_ERROR, "more data than the connection's window")
+        if length:
+            self._chores = 0
+        else:
+            self._count_chore()
+        self._unacknowledged += length
+        if self._unacknowledged > CONNECTION_WINDOW // 2:
+            self._output.append(frames.window_update(0, self._unacknowledged))
+            self._allowance += self._unacknowledged
+            self._unacknowledged = 0
+        if flags & frames.PADDED:
+            start, stop = _without_padding(data, start, stop)
+        stream = self.streams.get(number)
+        if stream is None or stream.ended:
+            self._on_late_data(number, stream)
+            return
+        stream.allowance -= length
+        if stream.allowance < 0:
+            raise ConnectionFault(FLOW_CONTROL_ERROR, "more data than the stream's window")
+        if stop > start:
+            stream.parts.append(memoryview(data)[start:stop])
+            stream.buffered += stop - start
+        if flags & frames.END_STREAM:
+            stream.ended = True
+        else:
+            stream.unacknowledged += length
+            if stream.unacknowledged > STREAM_WINDOW // 2:
+                self._output.append(frames.window_update(number, stream.unacknowledged))
+                stream.allowance += stream.unacknowledged
+                stream.unacknowledged = 0
+        self.on_data(stream)
+
+    def _on_late_data(self, number: int, stream: AnyStream | None) -> None:
+        """What crosses our own end of a stream is dropped; what follows the sender's own is a fault."""
+        if stream is not None or not self.was_open(number):
+            raise ConnectionFault(STREAM_CLOSED, f"data on stream {number}, which is not open")
+
+    def was_open(self, number: int) -> bool:
+        """Whether the stream was opened at some time, by either side."""
+        raise NotImplementedError
+
+    def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
+        if number == 0:
+            raise ConnectionFault(PROTOCOL_ERROR, "headers on stream 0")
+        self._chores = 0
+        start, stop = 0, len(payload)
+        if flags & frames.PADDED:
+            start, stop = _without_padding(payload, start, stop)
+        if flags & frames.WITH_PRIORITY:
+            start += 5
+            if start > stop:
+                raise ConnectionFault(FRAME_SIZE_ERROR, "headers too short for their priority")
+        block = payload[start:stop] if stop - start < len(payload) else payload
+        if not flags & frames.END_HEADERS:
+            self._unfinished = (number, flags, block)
+            return
+        self.on_headers(number, self._blocks.decode(block), end=bool(flags & frames.END_STREAM))
+
+    def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:
+        if self._unfinished is None or self._unfinished[0] != number:
+            raise ConnectionFault(PROTOCOL_ERROR, "a continuation of nothing")
+        _, first_flags, block = self._unfinished
+        block += payload
+        if len(block) > BLOCK_BYTES_MAX:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, f"a header block over {BLOCK_BYTES_MAX} bytes")
+        if not flags & frames.END_HEADERS:
+            self._unfinished = (number, first_flags, block)
+            return
+        self._unfinished = None
+        self.on_headers(number, self._blocks.decode(block), end=bool(first_flags & frames.END_STREAM))
+
+    def _on_priority(self, flags: int, number: int, payload: bytes) -> None:
+        if number == 0:
+            raise ConnectionFault(PROTOCOL_ERROR, "a priority of stream 0")
+        if len(payload) != 5:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "a priority that is not five bytes")
+
+    def _on_reset(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "a reset that is not four bytes")
+        stream = self.streams.pop(number, None)
+        if stream is not None:
+            self.on_reset(stream, frames.whole_word(payload))
+        elif number == 0 or not self.was_open(number):
+            raise ConnectionFault(PROTOCOL_ERROR, f"a reset of stream {number}, which never was")
+
+    def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ConnectionFault(PROTOCOL_ERROR, "settings of a stream")
+        if flags & frames.ACK:
+            if payload:
+                raise ConnectionFault(FRAME_SIZE_ERROR, "an acknowledgement of settings with a content")
+            return
+        if len(payload) % 6:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "settings that are no multiple of six bytes")
+        for setting, value in frames.read_settings(payload):
+            self._set(setting, value)
+        self._output.append(frames.SETTINGS_ACK)
+        self._pump()
+
+    def _set(self, setting: int, value: int) -> None:
+        if setting == frames.INITIAL_WINDOW_SIZE:
+            if value > frames.WINDOW_MAX:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, f"an initial window of {value} bytes")
+            change = value - self._stream_send_window
+            self._stream_send_window = value
+            for stream in self.streams.values():
+                stream.send_window += change
+                if stream.send_window > frames.WINDOW_MAX:
+                    raise ConnectionFault(FLOW_CONTROL_ERROR, "a stream's window over its limit")
+        elif setting == frames.MAX_FRAME_SIZE:
+            if not frames.FRAME_BYTES_DEFAULT <= value <= frames.FRAME_BYTES_LIMIT:
+                raise ConnectionFault(PROTOCOL_ERROR, f"a frame size of {value} bytes")
+            self._frame_bytes = value
+        elif setting == frames.MAX_CONCURRENT_STREAMS:
+            self._streams_allowed = value
+        elif setting == frames.ENABLE_PUSH and value > 1:
+            raise ConnectionFault(PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
+
+    def _on_push(self, flags: int, number: int, payload: bytes) -> None:
+        raise ConnectionFault(PROTOCOL_ERROR, "a push, which was never allowed")
+
+    def _on_ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ConnectionFault(PROTOCOL_ERROR, "a ping of a stream")
+        if len(payload) != 8:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "a ping that is not eight bytes")
+        if not flags & frames.ACK:
+            self._output.append(frames.ping(payload, ack=True))
+
+    def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ConnectionFault(PROTOCOL_ERROR, "a farewell of a stream")
+        if len(payload) < 8:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "a farewell of less than eight bytes")
+        self.goodbye = frames.word(payload)
+
+    def _on_window_update(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "a window update that is not four bytes")
+        more = frames.word(payload)
+        if more == 0:
+            raise ConnectionFault(PROTOCOL_ERROR, "a window update of nothing")
+        if number == 0:
+            self._send_window += more
+            if self._send_window > frames.WINDOW_MAX:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "the connection's window over its limit")
+            self._pump()
+            return
+        stream = self.streams.get(number)
+        if stream is None:
+            if not self.was_open(number):
+                raise ConnectionFault(PROTOCOL_ERROR, f"a window for stream {number}, which never was")
+            return
+        stream.send_window += more
+        if stream.send_window > frames.WINDOW_MAX:
+            raise ConnectionFault(FLOW_CONTROL_ERROR, "a stream's window over its limit")
+        self._send_some(stream)
+
+    def _count_chore(self) -> None:
+        self._chores += 1
+        if self._chores > CHORES_A_SECOND_MAX:
+            now_s = monotonic()
+            if now_s - self._chores_since_s < 1:
+                raise ConnectionFault(ENHANCE_YOUR_CALM, f"over {CHORES_A_SECOND_MAX} idle frames a second")
+            self._chores, self._chores_since_s = 0, now_s
+
+    # Bytes out.
+
+    def take_output(self) -> bytes:
+        """What is to be sent, and is then forgotten here."""
+        output = self._output
+        if not output:
+            return b""
+        joined = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        return joined
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `take_output` has something to give."""
+        return bool(self._output)
+
+    def say_goodbye(self) -> None:
+        """No stream that comes from now on is looked at."""
+        self._output.append(frames.goaway(self.last_stream(), NO_ERROR))
+
+    def send(self, stream: AnyStream, first: bytes, message: bytes, trailer: bytes) -> None:
+        """Headers (a frame), a message of gRPC, and at last a frame that ends the stream.
+
+        trailer: empty: the message itself ends our side of the stream.
+        """
+        length = len(message)
+        size = length + 5
+        if size <= stream.send_window and size <= self._send_window and size <= self._frame_bytes:
+            stream.send_window -= size
+            self._send_window -= size
+            flags = 0 if trailer else frames.END_STREAM
+            self._output.append(
+                b"".join(
+                    (
+                        first,
+                        frames.head(size, frames.DATA, flags, stream.number),
+                        b"\0",
+                        length.to_bytes(4, "big"),
+                        message,
+                        trailer,
+                    )
+                )
+            )
+            return
+        self._output.append(first)
+        stream.outgoing.append(memoryview(b"\0" + length.to_bytes(4, "big") + message))
+        stream.trailer = trailer
+        self._send_some(stream)
+
+    def _send_some(self, stream: AnyStream) -> None:
+        """As much of what waits as the windows allow."""
+        outgoing = stream.outgoing
+        while outgoing:
+            piece = outgoing[0]
+            size = min(len(piece), self._frame_bytes, stream.send_window, self._send_window)
+            if size <= 0:
+                return
+            stream.send_window -= size
+            self._send_window -= size
+            last = size == len(piece) and len(outgoing) == 1
+            flags = frames.END_STREAM if last and stream.trailer == b"" else 0
+            self._output += frames.head(size, frames.DATA, flags, stream.number), bytes(piece[:size])
+            if size == len(piece):
+                outgoing.popleft()
+            else:
+                outgoing[0] = piece[size:]
+        if stream.trailer is not None:
+            if stream.trailer:
+                self._output.append(stream.trailer)
+            stream.trailer = None
+            self.on_sent(stream)
+
+    def on_sent(self, stream: AnyStream) -> None:
+        """What had to wait for a window is out, our end of the stream with it."""
+
+    def _pump(self) -> None:
+        """Go on with what waits, each stream in turn. A slow reader of one message holds up nobody else."""
+        if self._send_window > 0:
+            for stream in [each for each in self.streams.values() if each.outgoing]:
+                self._send_some(stream)
+
+
+def _without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:
+    if start >= stop:
+        raise ConnectionFault(FRAME_SIZE_ERROR, "a padded frame without its length")
+    padding = data[start]
+    if padding >= stop - start:
+        raise ConnectionFault(PROTOCOL_ERROR, "more padding than frame")
+    return start + 1, stop - padding
