@@ -27,13 +27,17 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
+Metadata = tuple[tuple[str, str | bytes], ...]
+"""Names, in lower case, and values; those of names that end with ``-bin`` are bytes."""
+
+
 class CallFailed(Exception):
     """A call that ended with another code than OK.
 
     metadata: what goes, or came, with it as trailing metadata.
     """
 
-    def __init__(self, code: Code, text: str, metadata: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(self, code: Code, text: str, metadata: Metadata = ()) -> None:
         super().__init__(f"{code.name}: {text}")
         self.code = code
         self.text = text

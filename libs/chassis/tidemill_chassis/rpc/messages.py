@@ -9,9 +9,8 @@ import zlib
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote_to_bytes
 
-from tidemill_chassis.rpc.codes import CallFailed, Code
+from tidemill_chassis.rpc.codes import CallFailed, Code, Metadata
 
-Metadata = tuple[tuple[str, str | bytes], ...]
 PREFIX_BYTES = 5
 TIMEOUT_S_MAX = 99_999_999
 ENCODINGS = {"gzip": 31, "deflate": 15}
@@ -29,11 +28,14 @@ def timeout_of(text: bytes) -> float | None:
 
 
 def timeout_text(seconds: float) -> str:
-    """Seconds as a ``grpc-timeout``, rounded up to a millisecond or, from a day on, a second."""
+    """Seconds as a ``grpc-timeout``, rounded up: to three digits, so that few texts are said often."""
     milliseconds = max(1, -int(-seconds * 1000 // 1))
-    if milliseconds < 86_400_000:
+    if milliseconds < 1000:
         return f"{milliseconds}m"
-    return f"{min(TIMEOUT_S_MAX, -(-milliseconds // 1000))}S"
+    if milliseconds >= 10**8:
+        return f"{min(TIMEOUT_S_MAX, -(-milliseconds // 1000))}S"
+    step = 10 ** (len(str(milliseconds)) - 3)
+    return f"{min(TIMEOUT_S_MAX, -(-milliseconds // step) * step)}m"
 
 
 def escaped(text: str) -> str:

@@ -15,13 +15,13 @@ from tidemill_chassis.rpc.codes import (
     CallFailed,
     Code,
     ConnectionFault,
+    Metadata,
 )
 from tidemill_chassis.rpc.connection import Connection, Stream
 from tidemill_chassis.rpc.header_blocks import Header
 from tidemill_chassis.rpc.messages import (
     ENCODINGS,
     PREFIX_BYTES,
-    Metadata,
     escaped,
     metadata_of,
     metadata_value,

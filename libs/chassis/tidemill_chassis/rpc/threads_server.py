@@ -21,8 +21,7 @@ from contextlib import suppress
 from time import monotonic
 
 from tidemill_chassis.logs import get_logger
-from tidemill_chassis.rpc.codes import CallFailed, Code, ConnectionFault
-from tidemill_chassis.rpc.messages import Metadata
+from tidemill_chassis.rpc.codes import CallFailed, Code, ConnectionFault, Metadata
 from tidemill_chassis.rpc.serving_side import Call, ServingConnection
 
 log = get_logger(__name__)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import grpc
-import grpc.aio
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.wrappers_pb2 import Int64Value
+from tidemill_chassis.rpc.channel import Channel
+from tidemill_chassis.rpc.codes import CallFailed, Code
 from tidemill_contracts.errors import Malformed, Overloaded, TidemillError, Unavailable
 
 from tidemill_gateway.errors import DeadlineExceeded, ModelFailed, Unsupported, VersionGone
@@ -20,28 +20,18 @@ from tidemill_gateway.wire import methods, model_pb2, predict_pb2, predict_reque
 MESSAGE_BYTES_MAX = 512 * 2**20
 ASK_TIMEOUT_S = 5.0
 """For status and metadata; predictions have their callers' deadlines."""
-RECONNECT_MS_MAX = 1000
 
-_OPTIONS = [
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", RECONNECT_MS_MAX),
-    ("grpc.use_local_subchannel_pool", 1),
-]
-
-_ERRORS: dict[grpc.StatusCode, type[TidemillError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: Malformed,
-    grpc.StatusCode.FAILED_PRECONDITION: Malformed,
-    grpc.StatusCode.OUT_OF_RANGE: Malformed,
-    grpc.StatusCode.UNIMPLEMENTED: Unsupported,
-    grpc.StatusCode.NOT_FOUND: VersionGone,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-    grpc.StatusCode.UNAVAILABLE: Unavailable,
-    grpc.StatusCode.CANCELLED: Unavailable,
-    grpc.StatusCode.ABORTED: Unavailable,
+_ERRORS: dict[Code, type[TidemillError]] = {
+    Code.INVALID_ARGUMENT: Malformed,
+    Code.FAILED_PRECONDITION: Malformed,
+    Code.OUT_OF_RANGE: Malformed,
+    Code.UNIMPLEMENTED: Unsupported,
+    Code.NOT_FOUND: VersionGone,
+    Code.RESOURCE_EXHAUSTED: Overloaded,
+    Code.DEADLINE_EXCEEDED: DeadlineExceeded,
+    Code.UNAVAILABLE: Unavailable,
+    Code.CANCELLED: Unavailable,
+    Code.ABORTED: Unavailable,
 }
 
 Reply = TypeVar("Reply", bound=Message)
@@ -54,8 +44,7 @@ class ServingClient:
     """
 
     def __init__(self, target: str) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        self._calls: dict[str, Any] = {}
+        self._channel = Channel(target, message_bytes_max=MESSAGE_BYTES_MAX)
 
     async def run(
         self,
@@ -97,15 +86,11 @@ class ServingClient:
         self, method: str, request: bytes, timeout_s: float, headers: tuple[tuple[str, str], ...] = ()
     ) -> bytes:
         """One call by its full name, bytes to bytes; gRPC's codes become our errors."""
-        caller = self._calls.get(method)
-        if caller is None:
-            caller = self._calls[method] = self._channel.unary_unary(method)
         try:
-            reply: bytes = await caller(request, timeout=timeout_s, metadata=headers or None)
-        except grpc.aio.AioRpcError as error:
-            kind = _ERRORS.get(error.code(), ModelFailed)
-            raise kind(error.details() or str(error.code())) from error
-        return reply
+            return await self._channel.call(method, request, timeout_s, headers)
+        except CallFailed as error:
+            kind = _ERRORS.get(error.code, ModelFailed)
+            raise kind(error.text or error.code.name) from error
 
     async def close(self) -> None:
         """Let go of the channel; calls under way are cancelled."""
