@@ -7,12 +7,15 @@ handed on to the version that would answer here. A reload of the configuration i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
 from tidemill_chassis.logs import get_logger
+from tidemill_chassis.rpc.codes import CallFailed, Metadata
+from tidemill_chassis.rpc.loop_server import Handler
+from tidemill_chassis.rpc.serving_side import Call as Asked
 from tidemill_contracts.errors import Corrupt, Malformed, TidemillError, Unavailable
 
 from tidemill_gateway.access import PREDICT, Access
@@ -35,7 +38,7 @@ log = get_logger(__name__)
 
 DIALECT = "grpc"
 STICKY_KEY = "x-tidemill-sticky"
-Handler = Callable[[bytes, Any], Awaitable[bytes]]
+Answered = tuple[bytes, Metadata]
 
 _CALLS: dict[str, Callable[[bytes], GrpcCall]] = {
     methods.PREDICT: GrpcPredictCall,
@@ -84,37 +87,38 @@ class GrpcRoutes:
         self._metrics = RequestMetrics(DIALECT)
 
     def handlers(self) -> dict[str, Handler]:
-        """Bytes and context in, bytes out."""
+        """See `LoopServer`."""
         handlers: dict[str, Handler] = {method: self._answer(kind) for method, kind in _CALLS.items()}
         handlers.update({method: self._hand_on(method) for method in SPECS})
         handlers[methods.RELOAD_CONFIG] = self._refuse
         return handlers
 
     def _answer(self, kind: Callable[[bytes], GrpcCall]) -> Handler:
-        async def answer(data: bytes, context: Any) -> bytes:
+        async def answer(asked: Asked) -> Answered:
             if self._traces is None:
-                return await self._predict(kind, data, context, None)
-            metadata = dict(context.invocation_metadata() or ())
+                return await self._predict(kind, asked, None)
+            metadata = dict(asked.metadata)
             parent, state = metadata.get("traceparent", ""), metadata.get("tracestate", "")
             spans = self._traces.request(DIALECT, str(parent), str(state))
             try:
-                return await self._predict(kind, data, context, spans)
+                return await self._predict(kind, asked, spans)
             finally:
                 spans.end()
 
         return answer
 
     async def _predict(
-        self, kind: Callable[[bytes], GrpcCall], data: bytes, context: Any, spans: Spans | None
-    ) -> bytes:
+        self, kind: Callable[[bytes], GrpcCall], asked: Asked, spans: Spans | None
+    ) -> Answered:
         started_s = monotonic()
         try:
-            metadata = await self._admitted(context)
-            call = kind(data)
+            metadata = await self._admitted(asked)
+            call = kind(asked.message)
             target = call.target(metadata.get(STICKY_KEY, ""))
-            timeout_s = self._timeout_s(context)
-            caller = str(context.peer())
-            resolved, answer = await predict(self._plane, target, call, timeout_s, spans, caller=caller)
+            caller = asked.connection.peer
+            resolved, answer = await predict(
+                self._plane, target, call, self._timeout_s(asked), spans, caller=caller
+            )
             reply = call.render(resolved, answer)
         except TidemillError as error:
             self._metrics.refused(error)
@@ -123,18 +127,16 @@ class GrpcRoutes:
             if isinstance(error, NoSignature) and kind is not GrpcPredictCall:
                 # TensorFlow Serving has another code and other words for it here than in Predict.
                 error = Malformed(f"No signature was found with the name: {error.name}")
-            await _abort(context, error)
-            raise
+            raise _refusal(error) from error
         except asyncio.CancelledError:
             self._metrics.left()
             raise
-        context.set_trailing_metadata(_truth(resolved, answer))
         self._metrics.answered(resolved, call.signature_name, monotonic() - started_s)
         if spans is not None:
             spans.answered(resolved, answer)
         if self._log is not None:
             self._log.offer(
-                data,
+                asked.message,
                 reply,
                 partial(call.as_json, reply),
                 model=resolved.model,
@@ -146,48 +148,47 @@ class GrpcRoutes:
                 queue_ms=answer.queue_s * 1000,
                 compute_ms=answer.compute_s * 1000,
             )
-        return reply
+        return reply, _truth(resolved, answer)
 
     def _hand_on(self, method: str) -> Handler:
-        async def hand_on(data: bytes, context: Any) -> bytes:
+        async def hand_on(asked: Asked) -> Answered:
             try:
-                metadata = await self._admitted(context)
+                metadata = await self._admitted(asked)
                 sticky = metadata.get(STICKY_KEY, "")
-                request = await resolved_request(self._plane.versions, method, data, sticky)
-                return await self._client.call(method, request, self._timeout_s(context))
+                request = await resolved_request(self._plane.versions, method, asked.message, sticky)
+                return await self._client.call(method, request, self._timeout_s(asked)), ()
             except TidemillError as error:
                 self._metrics.refused(error)
-                await _abort(context, error)
-                raise
+                raise _refusal(error) from error
 
         return hand_on
 
-    async def _refuse(self, data: bytes, context: Any) -> bytes:
+    async def _refuse(self, asked: Asked) -> Answered:
         error = Unsupported("the gateway takes no configuration: the serving agent declares what is served")
-        await _abort(context, error)
-        raise error
+        raise _refusal(error)
 
-    async def _admitted(self, context: Any) -> dict[str, str]:
+    async def _admitted(self, asked: Asked) -> dict[str, str]:
         """The call's metadata; raises as Access.check and RateLimits.take do."""
-        metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
+        metadata = {key: str(value) for key, value in asked.metadata}
         shown = metadata.get("authorization", ""), metadata.get("x-api-key", "")
         name = self._access.check(*shown, PREDICT)
         if self._rates is not None:
             await self._rates.take(name)
         return metadata
 
-    def _timeout_s(self, context: Any) -> float:
-        left_s: float | None = context.time_remaining()
-        return self._request_s_max if left_s is None else min(left_s, self._request_s_max)
+    def _timeout_s(self, asked: Asked) -> float:
+        if asked.deadline_s is None:
+            return self._request_s_max
+        return min(asked.deadline_s - monotonic(), self._request_s_max)
 
 
-async def _abort(context: Any, error: TidemillError) -> None:
+def _refusal(error: TidemillError) -> CallFailed:
     if isinstance(error, Corrupt):
         log.error("prediction_failed", error=error)
     metadata: tuple[tuple[str, str], ...] = ()
     if isinstance(error, Unavailable) and error.retry_after_s is not None:
         metadata = (("retry-after", f"{error.retry_after_s:.3f}"),)
-    await context.abort(code_of(error), text_of(error), metadata)
+    return CallFailed(code_of(error), text_of(error), metadata)
 
 
 def _truth(resolved: Resolved, answer: Answer) -> tuple[tuple[str, str], ...]:

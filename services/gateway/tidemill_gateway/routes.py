@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import grpc
 from flask import Flask, Response, jsonify, request
 from google.protobuf.json_format import MessageToDict
+from tidemill_chassis.rpc.codes import Code
 from tidemill_contracts.errors import Malformed, NotFound, TidemillError
 from werkzeug.exceptions import HTTPException
 
@@ -20,7 +20,7 @@ from tidemill_gateway.wire import model_pb2 as pb
 
 T = TypeVar("T")
 Ask = Callable[[Awaitable[T]], T]
-_CODE_NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
+_CODE_NAMES: dict[int, str] = {int(code): code.name for code in Code}
 UNNAMED = VersionState(pb.ModelVersionStatus.UNKNOWN)
 
 

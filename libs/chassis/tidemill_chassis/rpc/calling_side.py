@@ -93,15 +93,16 @@ class CallingConnection(Connection[ResponseHead, Asked]):
     ) -> Asked:
         """Begin a call. method: ``/package.Service/Method``."""
         number = self._next
-        self._next += 2
-        asked = self.streams[number] = Asked(number, self._stream_send_window, done)
         block = self._before_block + (self._methods.get(method) or self._prepare(method))
-        self._before_block = b""
         if timeout_s is not None:
             block += frames.field("grpc-timeout", timeout_text(timeout_s))
         for name, value in metadata:
             block += frames.field(name, metadata_value(name, value))
-        self.send(asked, self._heads(number, block), message, b"")
+        first = self._heads(number, block)
+        self._next += 2
+        self._before_block = b""
+        asked = self.streams[number] = Asked(number, self._stream_send_window, done)
+        self.send(asked, first, message, b"")
         return asked
 
     def _prepare(self, method: str) -> bytes:
@@ -126,6 +127,7 @@ class CallingConnection(Connection[ResponseHead, Asked]):
     def cancel(self, asked: Asked, error: CallFailed) -> None:
         """Nobody waits for the answer any more: `error` is its result."""
         if self.streams.pop(asked.number, None) is not None:
+            self._stuck.pop(asked.number, None)
             self._output.append(frames.reset(asked.number, CANCEL))
             self._end(asked, error)
 
@@ -133,8 +135,9 @@ class CallingConnection(Connection[ResponseHead, Asked]):
         """The connection is lost: `error` is the result of every call."""
         asked = list(self.streams.values())
         self.streams.clear()
-        for each in asked:
-            self._end(each, error)
+        self._stuck.clear()
+        for each in asked:  # to each its own: what is raised remembers where
+            self._end(each, CallFailed(error.code, error.text))
 
     def was_open(self, number: int) -> bool:
         return number % 2 == 1 and number < self._next
@@ -168,6 +171,7 @@ class CallingConnection(Connection[ResponseHead, Asked]):
 
     def _finish(self, asked: Asked, trailers: ResponseHead) -> None:
         del self.streams[asked.number]
+        self._stuck.pop(asked.number, None)
         if asked.outgoing:
             self._output.append(frames.reset(asked.number, CANCEL))  # it was answered before all was said
         error: CallFailed | None = None
@@ -193,6 +197,7 @@ class CallingConnection(Connection[ResponseHead, Asked]):
         last = self.goodbye or 0
         for late in [each for each in self.streams.values() if each.number > last]:
             del self.streams[late.number]
+            self._stuck.pop(late.number, None)
             self._end(late, NotLookedAt(Code.UNAVAILABLE, "the other side takes no more calls"))
 
     def _end(self, asked: Asked, error: CallFailed | None) -> None:

@@ -20,7 +20,7 @@ from tidemill_chassis.rpc.codes import (
     STREAM_CLOSED,
     ConnectionFault,
 )
-from tidemill_chassis.rpc.header_blocks import Header, HeaderBlocks, Read
+from tidemill_chassis.rpc.header_blocks import HEADERS_BYTES_MAX, Header, HeaderBlocks, Read
 
 FRAME_BYTES_MAX = 128 * 1024
 """What we let the other side put into one frame: few frames a message, and little to copy for a late end."""
@@ -33,6 +33,19 @@ CONNECTION_WINDOW = 2**30
 
 BLOCK_BYTES_MAX = 32 * 1024
 """Of one header block as it is sent, continuations included."""
+
+SETTINGS_MAX = 32
+"""In one frame: there are six that mean something to us."""
+
+WINDOW_CHANGES_A_SECOND_MAX = 100
+"""Of the initial window: each goes through all streams."""
+
+PARTS_KEPT_MAX = 64
+PART_BYTES_MIN = 4_096
+"""A message's parts are joined once they are more than so many and smaller on average."""
+
+READ_SHARE_MIN = 32
+"""A part that is less than such a share of what was read with it is copied out: a view keeps all of that."""
 
 CHORES_A_SECOND_MAX = 2_000
 """Frames without a content (settings, pings, resets…) one after another: more than so many is an attack."""
@@ -92,6 +105,10 @@ class Connection(Generic[Read, AnyStream]):
         self._frame_bytes = frames.FRAME_BYTES_DEFAULT
         self._streams_allowed = frames.WINDOW_MAX
         self._chores, self._chores_since_s = 0, 0.0
+        self._changes, self._changes_since_s = 0, 0.0
+        self._stuck: dict[int, None] = {}
+        """Streams of which something waits for a window, the longest one first."""
+        self._stuck_since_s = 0.0
         self._settled = False
         self._kinds: dict[int, Callable[[int, int, bytes], None]] = {
             frames.PRIORITY: self._on_priority,
@@ -103,9 +120,13 @@ class Connection(Generic[Read, AnyStream]):
             frames.WINDOW_UPDATE: self._on_window_update,
             frames.CONTINUATION: self._on_continuation,
         }
-        windows = {frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW, frames.MAX_FRAME_SIZE: FRAME_BYTES_MAX}
+        limits = {
+            frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            frames.MAX_FRAME_SIZE: FRAME_BYTES_MAX,
+            frames.MAX_HEADER_LIST_SIZE: HEADERS_BYTES_MAX,
+        }
         self._output.append(
-            frames.settings(windows | more_settings)
+            frames.settings(limits | more_settings)
             + frames.window_update(0, CONNECTION_WINDOW - frames.WINDOW_DEFAULT)
         )
 
@@ -199,8 +220,12 @@ class Connection(Generic[Read, AnyStream]):
         if stream.allowance < 0:
             raise ConnectionFault(FLOW_CONTROL_ERROR, "more data than the stream's window")
         if stop > start:
-            stream.parts.append(memoryview(data)[start:stop])
             stream.buffered += stop - start
+            part = memoryview(data)[start:stop]
+            if flags & frames.END_STREAM:
+                stream.parts.append(part)
+            else:
+                _keep(stream, part, len(data))
         if flags & frames.END_STREAM:
             stream.ended = True
         else:
@@ -213,8 +238,10 @@ class Connection(Generic[Read, AnyStream]):
 
     def _on_late_data(self, number: int, stream: AnyStream | None) -> None:
         """What crosses our own end of a stream is dropped; what follows the sender's own is a fault."""
-        if stream is not None or not self.was_open(number):
-            raise ConnectionFault(STREAM_CLOSED, f"data on stream {number}, which is not open")
+        if stream is not None:
+            raise ConnectionFault(STREAM_CLOSED, f"data on stream {number}, which has ended")
+        if not self.was_open(number):
+            raise ConnectionFault(PROTOCOL_ERROR, f"data on stream {number}, which never was")
 
     def was_open(self, number: int) -> bool:
         """Whether the stream was opened at some time, by either side."""
@@ -232,6 +259,8 @@ class Connection(Generic[Read, AnyStream]):
             if start > stop:
                 raise ConnectionFault(FRAME_SIZE_ERROR, "headers too short for their priority")
         block = payload[start:stop] if stop - start < len(payload) else payload
+        if len(block) > BLOCK_BYTES_MAX:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, f"a header block over {BLOCK_BYTES_MAX} bytes")
         if not flags & frames.END_HEADERS:
             self._unfinished = (number, flags, block)
             return
@@ -261,6 +290,7 @@ class Connection(Generic[Read, AnyStream]):
             raise ConnectionFault(FRAME_SIZE_ERROR, "a reset that is not four bytes")
         stream = self.streams.pop(number, None)
         if stream is not None:
+            self._stuck.pop(number, None)
             self.on_reset(stream, frames.whole_word(payload))
         elif number == 0 or not self.was_open(number):
             raise ConnectionFault(PROTOCOL_ERROR, f"a reset of stream {number}, which never was")
@@ -274,8 +304,13 @@ class Connection(Generic[Read, AnyStream]):
             return
         if len(payload) % 6:
             raise ConnectionFault(FRAME_SIZE_ERROR, "settings that are no multiple of six bytes")
+        if len(payload) > 6 * SETTINGS_MAX:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, f"over {SETTINGS_MAX} settings in a frame")
+        window = self._stream_send_window
         for setting, value in frames.read_settings(payload):
             self._set(setting, value)
+        if self._stream_send_window != window and self.streams:
+            self._change_windows(self._stream_send_window - window)
         self._output.append(frames.SETTINGS_ACK)
         self._pump()
 
@@ -283,12 +318,7 @@ class Connection(Generic[Read, AnyStream]):
         if setting == frames.INITIAL_WINDOW_SIZE:
             if value > frames.WINDOW_MAX:
                 raise ConnectionFault(FLOW_CONTROL_ERROR, f"an initial window of {value} bytes")
-            change = value - self._stream_send_window
             self._stream_send_window = value
-            for stream in self.streams.values():
-                stream.send_window += change
-                if stream.send_window > frames.WINDOW_MAX:
-                    raise ConnectionFault(FLOW_CONTROL_ERROR, "a stream's window over its limit")
         elif setting == frames.MAX_FRAME_SIZE:
             if not frames.FRAME_BYTES_DEFAULT <= value <= frames.FRAME_BYTES_LIMIT:
                 raise ConnectionFault(PROTOCOL_ERROR, f"a frame size of {value} bytes")
@@ -297,6 +327,19 @@ class Connection(Generic[Read, AnyStream]):
             self._streams_allowed = value
         elif setting == frames.ENABLE_PUSH and value > 1:
             raise ConnectionFault(PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
+
+    def _change_windows(self, change: int) -> None:
+        self._changes += 1
+        if self._changes > WINDOW_CHANGES_A_SECOND_MAX:
+            now_s = monotonic()
+            if now_s - self._changes_since_s < 1:
+                text = f"over {WINDOW_CHANGES_A_SECOND_MAX} changes of the initial window a second"
+                raise ConnectionFault(ENHANCE_YOUR_CALM, text)
+            self._changes, self._changes_since_s = 0, now_s
+        for stream in self.streams.values():
+            stream.send_window += change
+            if stream.send_window > frames.WINDOW_MAX:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "a stream's window over its limit")
 
     def _on_push(self, flags: int, number: int, payload: bytes) -> None:
         raise ConnectionFault(PROTOCOL_ERROR, "a push, which was never allowed")
@@ -362,6 +405,15 @@ class Connection(Generic[Read, AnyStream]):
         """Whether `take_output` has something to give."""
         return bool(self._output)
 
+    @property
+    def output_bytes(self) -> int:
+        """How much `take_output` would give: for when the socket takes nothing."""
+        return sum(map(len, self._output))
+
+    def stuck_s(self, now_s: float) -> float:
+        """For how long the other side has opened no window, while something waits for one; else 0."""
+        return now_s - self._stuck_since_s if self._stuck else 0.0
+
     def say_goodbye(self) -> None:
         """No stream that comes from now on is looked at."""
         self._output.append(frames.goaway(self.last_stream(), NO_ERROR))
@@ -398,10 +450,15 @@ class Connection(Generic[Read, AnyStream]):
     def _send_some(self, stream: AnyStream) -> None:
         """As much of what waits as the windows allow."""
         outgoing = stream.outgoing
+        before = self._send_window
         while outgoing:
             piece = outgoing[0]
             size = min(len(piece), self._frame_bytes, stream.send_window, self._send_window)
             if size <= 0:
+                if not self._stuck or self._send_window != before:
+                    self._stuck_since_s = monotonic()
+                    self._stuck.pop(stream.number, None)  # next time, others come first
+                self._stuck[stream.number] = None
                 return
             stream.send_window -= size
             self._send_window -= size
@@ -412,6 +469,7 @@ class Connection(Generic[Read, AnyStream]):
                 outgoing.popleft()
             else:
                 outgoing[0] = piece[size:]
+        self._stuck.pop(stream.number, None)
         if stream.trailer is not None:
             if stream.trailer:
                 self._output.append(stream.trailer)
@@ -423,9 +481,17 @@ class Connection(Generic[Read, AnyStream]):
 
     def _pump(self) -> None:
         """Go on with what waits, each stream in turn. A slow reader of one message holds up nobody else."""
-        if self._send_window > 0:
-            for stream in [each for each in self.streams.values() if each.outgoing]:
-                self._send_some(stream)
+        if self._send_window > 0 and self._stuck:
+            for number in list(self._stuck):
+                self._send_some(self.streams[number])
+
+
+def _keep(stream: Stream, part: memoryview, read_bytes: int) -> None:
+    """Keep what more will follow, in not much more memory than its length."""
+    parts = stream.parts
+    parts.append(memoryview(bytes(part)) if len(part) * READ_SHARE_MIN < read_bytes else part)
+    if len(parts) > PARTS_KEPT_MAX and stream.buffered < len(parts) * PART_BYTES_MIN:
+        stream.parts = [memoryview(b"".join(parts))]
 
 
 def _without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:

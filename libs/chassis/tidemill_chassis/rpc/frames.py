@@ -80,8 +80,16 @@ def goaway(last_stream: int, code: int, text: str = "") -> bytes:
 
 
 def headers(stream: int, block: bytes, *, end: bool) -> bytes:
-    """A header block that one frame holds."""
-    return head(len(block), HEADERS, END_HEADERS | (END_STREAM if end else 0), stream) + block
+    """A header block: one frame, or, where the other side need not take one so long, several."""
+    flags = END_STREAM if end else 0
+    if len(block) <= FRAME_BYTES_DEFAULT:
+        return head(len(block), HEADERS, flags | END_HEADERS, stream) + block
+    written = head(FRAME_BYTES_DEFAULT, HEADERS, flags, stream) + block[:FRAME_BYTES_DEFAULT]
+    for at in range(FRAME_BYTES_DEFAULT, len(block), FRAME_BYTES_DEFAULT):
+        piece = block[at : at + FRAME_BYTES_DEFAULT]
+        last = at + FRAME_BYTES_DEFAULT >= len(block)
+        written += head(len(piece), CONTINUATION, END_HEADERS if last else 0, stream) + piece
+    return written
 
 
 def word(payload: bytes, at: int = 0) -> int:

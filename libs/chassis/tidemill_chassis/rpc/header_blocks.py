@@ -14,6 +14,9 @@ HEADERS_BYTES_MAX = 16 * 1024
 """Of one list of headers, unpacked: as gRPC's own implementations take at most."""
 
 BLOCKS_KEPT_MAX = 64
+BLOCK_KEPT_BYTES_MAX = 2048
+"""Of one that is kept, packed and unpacked together: it bounds what a connection makes us remember."""
+
 Header = tuple[bytes, bytes]
 Read = TypeVar("Read")
 
@@ -50,6 +53,8 @@ class HeaderBlocks(Generic[Read]):
         result = self._read(fields)
         # An entry is made anew when it is added: if the first is the same object, none was.
         if (entries[0] if entries else None) is first and len(entries) == length and table.maxsize == size:
+            if len(block) + sum(len(name) + len(value) for name, value in fields) > BLOCK_KEPT_BYTES_MAX:
+                return result
             if len(self._known) >= BLOCKS_KEPT_MAX:
                 self._known.clear()
             self._known[block] = result

@@ -13,11 +13,15 @@ from tidemill_chassis.rpc.codes import CallFailed, Code, Metadata
 
 PREFIX_BYTES = 5
 TIMEOUT_S_MAX = 99_999_999
+TEXT_BYTES_MAX = 4_096
+"""Of a status' text as it travels: gRPC's own client takes no answer whose trailers are over 8 to 16 KiB."""
+
 ENCODINGS = {"gzip": 31, "deflate": 15}
 """Each with zlib's window bits; identity beside them."""
 
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_HALF_ESCAPE = re.compile("%.?$")
 _PRINTABLE = "".join(chr(each) for each in range(0x20, 0x7F) if each != 0x25)
 
 
@@ -39,8 +43,12 @@ def timeout_text(seconds: float) -> str:
 
 
 def escaped(text: str) -> str:
-    """A status' text as ``grpc-message``."""
-    return quote(text, safe=_PRINTABLE, errors="replace")
+    """A status' text as ``grpc-message``; a long one ends with an ellipsis."""
+    whole = quote(text[:TEXT_BYTES_MAX], safe=_PRINTABLE, errors="replace")
+    if len(whole) <= TEXT_BYTES_MAX and len(text) <= TEXT_BYTES_MAX:
+        return whole
+    cut = unquote_to_bytes(_HALF_ESCAPE.sub("", whole[:TEXT_BYTES_MAX])).decode(errors="ignore")
+    return quote(f"{cut}…", safe=_PRINTABLE)
 
 
 def unescaped(text: bytes) -> str:

@@ -114,7 +114,7 @@ class ServingConnection(Connection[RequestHead, Call]):
     @property
     def greeted(self) -> bool:
         """Whether the other side has shown that it speaks HTTP/2."""
-        return self._preface is None
+        return self._preface is None and self._settled
 
     def last_stream(self) -> int:
         return self._last
@@ -134,6 +134,8 @@ class ServingConnection(Connection[RequestHead, Call]):
 
     def on_headers(self, number: int, fields: RequestHead, *, end: bool) -> None:
         if number <= self._last:
+            if fields.path:
+                raise ConnectionFault(PROTOCOL_ERROR, f"a request on stream {number}, after {self._last}")
             self._on_trailers(number, end=end)
             return
         if number % 2 == 0:
@@ -195,6 +197,7 @@ class ServingConnection(Connection[RequestHead, Call]):
         for call in self.streams.values():
             call.active = False
         self.streams.clear()
+        self._stuck.clear()
 
     def answer(self, call: Call, message: bytes, metadata: Metadata = ()) -> None:
         """The call's answer; dropped if nobody waits for it."""
@@ -219,6 +222,8 @@ class ServingConnection(Connection[RequestHead, Call]):
 
     def begin(self, call: Call) -> None:
         """The headers of an answer of many messages; `push` sends those, and `fail` ends it."""
+        if not call.active:
+            return
         call.begun = True
         self._output.append(frames.headers(call.number, self._before_block + _ANSWER, end=False))
         self._before_block = b""
@@ -245,6 +250,7 @@ class ServingConnection(Connection[RequestHead, Call]):
         self._close(stream)
 
     def _close(self, call: Call) -> None:
+        self._stuck.pop(call.number, None)
         if self.streams.pop(call.number, None) is not None and not call.ended:
             self._output.append(frames.reset(call.number, NO_ERROR))  # say no more: it is answered
         call.parts = []

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import Int64Value
+from tidemill_chassis.rpc.codes import Code
 from tidemill_contracts.errors import (
     Conflict,
     InvalidInput,
@@ -37,25 +37,25 @@ from tidemill_gateway.plane.tensors import NUMPY_TYPES, Column, array_to_wire, f
 from tidemill_gateway.plane.versions import Resolved, Target
 from tidemill_gateway.wire import predict_pb2, tensor_pb2
 
-CODES: tuple[tuple[type[TidemillError], grpc.StatusCode], ...] = (
-    (Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
-    (Forbidden, grpc.StatusCode.PERMISSION_DENIED),
-    (Unsupported, grpc.StatusCode.UNIMPLEMENTED),
-    (NoSignature, grpc.StatusCode.FAILED_PRECONDITION),
-    (TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
-    (NotFound, grpc.StatusCode.NOT_FOUND),
-    (Conflict, grpc.StatusCode.ABORTED),
-    (Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
-    (Unavailable, grpc.StatusCode.UNAVAILABLE),
+CODES: tuple[tuple[type[TidemillError], Code], ...] = (
+    (Unauthenticated, Code.UNAUTHENTICATED),
+    (Forbidden, Code.PERMISSION_DENIED),
+    (Unsupported, Code.UNIMPLEMENTED),
+    (NoSignature, Code.FAILED_PRECONDITION),
+    (TooLarge, Code.RESOURCE_EXHAUSTED),
+    (InvalidInput, Code.INVALID_ARGUMENT),
+    (NotFound, Code.NOT_FOUND),
+    (Conflict, Code.ABORTED),
+    (Overloaded, Code.RESOURCE_EXHAUSTED),
+    (DeadlineExceeded, Code.DEADLINE_EXCEEDED),
+    (Unavailable, Code.UNAVAILABLE),
 )
 """gRPC's code per class of error: the first that fits; INTERNAL for the rest."""
 
 
-def code_of(error: TidemillError) -> grpc.StatusCode:
+def code_of(error: TidemillError) -> Code:
     """The code of an error's class."""
-    return next((code for kind, code in CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+    return next((code for kind, code in CODES if isinstance(error, kind)), Code.INTERNAL)
 
 
 def text_of(error: TidemillError) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tidemill_chassis import logs
-from tidemill_chassis.grpc_environment import prepare_grpc
+from tidemill_chassis import logs, memory
 from tidemill_chassis.lifecycle import Stop, stop_on_signals
 
 from tidemill_serving.engine.flags import FlagError, Flags, parse, usage
@@ -22,7 +21,7 @@ def main() -> None:
     """Parse the flags, serve until SIGTERM or SIGINT, drain, leave with 0."""
     logs.configure("serving-engine", os.environ.get("TIDEMILL_LOG_LEVEL", "info"))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    prepare_grpc()  # nothing imports it before `serve`
+    memory.keep_freed()
     if "--help" in sys.argv[1:]:
         sys.stdout.write(usage(PROGRAM) + "\n")
         return
