@@ -13,6 +13,9 @@ from tidemill_chassis.rpc.codes import COMPRESSION_ERROR, ConnectionFault
 HEADERS_BYTES_MAX = 16 * 1024
 """Of one list of headers, unpacked: as gRPC's own implementations take at most."""
 
+HEADERS_BYTES_LIMIT = 64 * 1024
+"""What is unpacked all the same, so that a call that has too many can be refused without its connection."""
+
 BLOCKS_KEPT_MAX = 64
 BLOCK_KEPT_BYTES_MAX = 2048
 """Of one that is kept, packed and unpacked together: it bounds what a connection makes us remember."""
@@ -31,7 +34,7 @@ class HeaderBlocks(Generic[Read]):
 
     def __init__(self, read: Callable[[Sequence[Header]], Read]) -> None:
         self._read = read
-        self._decoder = Decoder(HEADERS_BYTES_MAX)
+        self._decoder = Decoder(HEADERS_BYTES_LIMIT)
         self._known: dict[bytes, Read] = {}
 
     def decode(self, block: bytes) -> Read:

@@ -18,7 +18,7 @@ from tidemill_chassis.rpc.codes import (
     Metadata,
 )
 from tidemill_chassis.rpc.connection import Connection, Stream
-from tidemill_chassis.rpc.header_blocks import Header
+from tidemill_chassis.rpc.header_blocks import HEADERS_BYTES_MAX, Header
 from tidemill_chassis.rpc.messages import (
     ENCODINGS,
     PREFIX_BYTES,
@@ -33,6 +33,8 @@ from tidemill_chassis.rpc.messages import (
 _GRPC = b"\x88" + frames.field("content-type", "application/grpc")  # 0x88 is ":status: 200"
 _ANSWER = _GRPC + frames.field("grpc-accept-encoding", ",".join(("identity", *ENCODINGS)))
 _OK = frames.field("grpc-status", "0")
+
+TOO_LARGE = 431
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,11 @@ class ServingConnection(Connection[RequestHead, Call]):
     def greeted(self) -> bool:
         """Whether the other side has shown that it speaks HTTP/2."""
         return self._preface is None and self._settled
+
+    @property
+    def owes(self) -> bool:
+        """Whether a call is under way, its request or its answer: all but those of many messages."""
+        return not all(call.begun for call in list(self.streams.values()))
 
     def last_stream(self) -> int:
         return self._last
@@ -237,8 +244,9 @@ class ServingConnection(Connection[RequestHead, Call]):
 
     def _refuse(self, call: Call, head: RequestHead) -> None:
         block = frames.field(":status", str(head.http_status))
-        text = frames.field("grpc-status", str(int(Code.INTERNAL)))
-        self._end(call, block + text + frames.field("grpc-message", escaped(head.wrong)))
+        code = Code.RESOURCE_EXHAUSTED if head.http_status == TOO_LARGE else Code.INTERNAL
+        status = frames.field("grpc-status", str(int(code)))
+        self._end(call, block + status + frames.field("grpc-message", escaped(head.wrong)))
 
     def _end(self, call: Call, block: bytes) -> None:
         call.active = False
@@ -274,6 +282,8 @@ def _read(fields: Sequence[Header]) -> RequestHead:
     timeout_s = None
     if timeout is not None and (timeout_s := timeout_of(timeout)) is None:
         status, wrong = 400, "grpc-timeout cannot be read"
+    if sum(map(len, known.values())) > HEADERS_BYTES_MAX:
+        status, wrong = TOO_LARGE, f"metadata over {HEADERS_BYTES_MAX} bytes"
     encoding = known.get(b"grpc-encoding", b"").decode("latin-1")
     return RequestHead(
         path=known.get(b":path", b"").decode("latin-1"),

@@ -44,8 +44,12 @@ GREETING_S_MAX = 20.0
 STALLED_S_MAX = 60.0
 """A connection that takes nothing for so long, while something waits for it, is closed."""
 
+UNSENT_BYTES_MAX = 2**20
+"""From a connection that leaves so much untaken, beside what is being sent, nothing more is read."""
+
 READ_BYTES = 256 * 1024
 SWEEP_S = 2.0
+DRAIN_LOOK_S = 0.01
 BACKLOG = 1_024
 
 Handler = Callable[[Call], bytes]
@@ -64,7 +68,8 @@ class _Peer:
         self.sock = sock
         self.connection = connection
         self.lock = threading.Lock()
-        self.unsent = b""
+        self.unsent: bytes | memoryview = b""
+        """What the socket did not take; what follows it is still the connection's output."""
         self.since_s = monotonic()
         """When it came; then, when the socket last took something, or had to be waited for."""
 
@@ -107,8 +112,8 @@ class ThreadsServer:
         self._numbers = 0
         self._reading = 0
         """Threads that wait for, or read, what comes."""
+        self._draining = False
         self._closed = threading.Event()
-        self._idle = threading.Condition(self._lock)
 
     def listen(self, sock: socket.socket) -> None:
         """Take connections from a bound socket, which is the server's from now on."""
@@ -126,6 +131,7 @@ class ThreadsServer:
 
     def close(self, drain_s: float) -> None:
         """Take no more calls, wait so long for those that were taken, close every connection."""
+        self._draining = True
         for fd, sock in list(self._listeners.items()):
             self._poller.unregister(fd)
             sock.close()
@@ -136,14 +142,17 @@ class ThreadsServer:
                 peer.connection.closing = True
                 self._write(peer)
         until_s = monotonic() + drain_s
-        with self._idle:
-            while (self._since_s or self._waiting) and (left_s := until_s - monotonic()) > 0:
-                self._idle.wait(left_s)
-        while any(peer.unsent for peer in list(self._peers.values())) and monotonic() < until_s:
-            self._closed.wait(0.01)  # somebody else's thread writes
+        while self._is_busy() and monotonic() < until_s:
+            self._closed.wait(DRAIN_LOOK_S)
         self._closed.set()
+        os.eventfd_write(self._wake, 1)
         for peer in list(self._peers.values()):
             self._drop(peer)
+
+    def _is_busy(self) -> bool:
+        if self._since_s or self._waiting:
+            return True
+        return any(peer.unsent or peer.connection.owes for peer in list(self._peers.values()))
 
     def push(self, call: Call, message: bytes) -> None:
         """One message of a watcher's call."""
@@ -165,7 +174,12 @@ class ThreadsServer:
         self._reading += 1
         thread = threading.Thread(target=self._loop, args=(self._numbers,), name=f"rpc-{self._numbers}")
         thread.daemon = True
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine has no more of them; those that are there go on
+            self._threads -= 1
+            self._reading -= 1
+            log.error("rpc_thread_not_started", threads=self._threads, error=error)
 
     def _loop(self, number: int) -> None:
         poll = self._poller.poll
@@ -179,10 +193,15 @@ class ThreadsServer:
             if self._waiting:
                 call = self._begin(number)
                 while call is not None:
-                    self._do(call)
+                    try:
+                        self._do(call)
+                    except Exception as error:  # noqa: BLE001  (as above; the caller is to know at once)
+                        log.error("rpc_answer_failed", error=error)
+                        self._drop_caller(call)
                     call = self._next(number)
                 if self._spare():
                     return
+        os.eventfd_write(self._wake, 1)  # so the next one ends, too
 
     def _begin(self, number: int) -> Call | None:
         """The oldest call that waits, if there is a place for it."""
@@ -215,8 +234,6 @@ class ThreadsServer:
                 self._since_s[number] = monotonic()
                 return self._waiting.popleft()
             self._reading += 1
-            if not self._since_s and not self._waiting:
-                self._idle.notify_all()
             return None
 
     def _spare(self) -> bool:
@@ -239,6 +256,8 @@ class ThreadsServer:
             if not call.active:
                 return
             message = self._handlers[call.path](call)
+            if not isinstance(message, bytes):
+                raise TypeError(f"an answer that is no bytes but {type(message).__name__}")
         except CallFailed as failed:
             error = failed
         except Exception as failed:  # noqa: BLE001  (the caller is told, and the thread lives)
@@ -277,7 +296,7 @@ class ThreadsServer:
                     self._write(peer)
                 if event & ~select.EPOLLOUT:
                     self._read(peer)
-            except (ConnectionFault, OSError) as error:
+            except Exception as error:  # noqa: BLE001  (of one connection; nobody would look at it again)
                 self._fault(peer, error)
                 return
             self._watch(peer)
@@ -285,8 +304,11 @@ class ThreadsServer:
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            self._listen_on(listener)  # gone again
+            return
         except OSError:
-            return  # gone again, or no file descriptor is left: the next sweep listens on
+            return  # no file descriptor is left: the next sweep listens on
         if len(self._peers) + 1 < CONNECTIONS_MAX:
             self._listen_on(listener)
         sock.setblocking(False)
@@ -297,6 +319,7 @@ class ThreadsServer:
             self._paths, message_bytes_max=self._message_bytes_max, streams_max=self._streams_max
         )
         connection.peer = f"ipv4:{address[0]}:{address[1]}" if isinstance(address, tuple) else "unix:"
+        connection.closing = self._draining
         peer = _Peer(sock, connection)
         self._peers[sock.fileno()] = peer
         with peer.lock:
@@ -330,28 +353,32 @@ class ThreadsServer:
 
     def _write(self, peer: _Peer) -> None:
         """With its lock held: as much as the socket takes."""
-        unsent = peer.unsent + peer.connection.take_output() if peer.unsent else peer.connection.take_output()
-        if not unsent:
-            return
-        try:
-            sent = peer.sock.send(unsent)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            peer.unsent = b""
-            return  # reading will tell
         waited = bool(peer.unsent)
-        peer.unsent = unsent[sent:] if sent < len(unsent) else b""
-        if sent or not waited:
-            peer.since_s = monotonic()
-        if peer.unsent and not waited:
-            self._watch(peer)
+        unsent = peer.unsent or peer.connection.take_output()
+        while unsent:
+            try:
+                sent = peer.sock.send(unsent)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                break  # reading will tell
+            if sent or not waited:
+                peer.since_s = monotonic()
+            if sent < len(unsent):
+                peer.unsent = memoryview(unsent)[sent:]
+                if not waited:
+                    self._watch(peer)
+                return
+            unsent = peer.connection.take_output()  # what came while it waited
+        peer.unsent = b""
 
     def _watch(self, peer: _Peer) -> None:
         """With its lock held."""
         events = select.EPOLLIN | select.EPOLLONESHOT
         if peer.unsent:
             events |= select.EPOLLOUT
+            if peer.connection.output_bytes > UNSENT_BYTES_MAX:
+                events ^= select.EPOLLIN
         with suppress(OSError, ValueError):  # closed meanwhile
             self._poller.modify(peer.sock.fileno(), events)
 
@@ -359,7 +386,14 @@ class ThreadsServer:
         if isinstance(error, ConnectionFault):
             log.info("rpc_connection_refused", peer=peer.connection.peer, reason=str(error))
             self._write(peer)
+        elif not isinstance(error, OSError):
+            log.error("rpc_connection_failed", peer=peer.connection.peer, error=error)
         self._forget(peer)
+
+    def _drop_caller(self, call: Call) -> None:
+        peer = self._peer_of(call)
+        if peer is not None:
+            self._drop(peer)
 
     def _drop(self, peer: _Peer) -> None:
         with peer.lock:
@@ -383,5 +417,6 @@ class ThreadsServer:
                     self._listen_on(listener)
             for peer in list(self._peers.values()):
                 silent = not peer.connection.greeted and now_s - peer.since_s > GREETING_S_MAX
-                if silent or (peer.unsent and now_s - peer.since_s > STALLED_S_MAX):
+                stalled = peer.unsent and now_s - peer.since_s > STALLED_S_MAX
+                if silent or stalled or peer.connection.stuck_s(now_s) > STALLED_S_MAX:
                     self._drop(peer)
