@@ -61,36 +61,17 @@ class StoredMessage(NamedTuple):
         return Message(data=self.data, attributes=self.attributes)
 
 
-class FramedBatch(NamedTuple):
-    """Messages in the form in which they are stored, not digested or packed yet: the rest needs no Python.
-
-    contents: what the digest is taken over, in pieces of pieces. records: one a message.
-    """
-
-    contents: list[list[bytes]]
-    records: list[bytes]
-
-
 def encode_batch(messages: Iterable[Fields], codec: Codec = "deflate") -> tuple[bytes, str]:
     """The container's bytes and the SHA-256 of its content, in which the codec has no part.
 
     The same messages in the same order give the same bytes, wherever the same packer is installed: the sync
     marker, random in Avro's own writers, is taken from the digest.
     """
-    return pack_batch(frame_batch(messages), codec)
-
-
-def frame_batch(messages: Iterable[Fields]) -> FramedBatch:
-    """The first part of `encode_batch`: quick, but with Python in hand all the while."""
     kept = list(messages)
-    return FramedBatch(list(_contents(kept)), MessageRecords().records(kept))
-
-
-def pack_batch(framed: FramedBatch, codec: Codec = "deflate") -> tuple[bytes, str]:
-    """The second part of `encode_batch`: long, but another thread can have Python meanwhile."""
-    digest = _digest(framed.contents)
+    digest = content_digest(kept)
     sync = bytes.fromhex(digest)[:16]
-    return b"".join([header(_SCHEMA_TEXT, codec, sync), *blocks(framed.records, codec, sync)]), digest
+    records = MessageRecords().records(kept)
+    return b"".join([header(_SCHEMA_TEXT, codec, sync), *blocks(records, codec, sync)]), digest
 
 
 def decode_batch(data: bytes, name: str = "batch") -> Iterator[StoredMessage]:
@@ -117,18 +98,7 @@ def content_digest(messages: Iterable[Fields]) -> str:
 
     Taken over every field with its length, so that no two contents share a byte stream.
     """
-    return _digest(_contents(messages))
-
-
-def _digest(contents: Iterable[list[bytes]]) -> str:
     digest = hashlib.sha256()
-    for gathered in contents:
-        digest.update(b"".join(gathered))
-    return digest.hexdigest()
-
-
-def _contents(messages: Iterable[Fields]) -> Iterator[list[bytes]]:
-    """The messages' fields, framed, in pieces of about DIGESTED_BYTES."""
     framed, lines = _Framed(), Remembered(_line)
     gathered: list[bytes] = []
     size = 0
@@ -146,9 +116,10 @@ def _contents(messages: Iterable[Fields]) -> Iterator[list[bytes]]:
         gathered += (count, framed[subscription], length, raw, when, told, of_data, data)
         size += len(data) + len(told)
         if size > DIGESTED_BYTES:
-            yield gathered
+            digest.update(b"".join(gathered))
             gathered, size = [], 0
-    yield gathered
+    digest.update(b"".join(gathered))
+    return digest.hexdigest()
 
 
 class _Framed(dict[str, bytes]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 from tidemill_contracts.bus import Delivery
 
@@ -43,7 +42,8 @@ class Batch:
 
     def deliveries(self) -> list[Delivery]:
         """By publication, so that the same messages make the same object however they arrived."""
-        return sorted([held.delivery for held in self.held.values()], key=_published)
+        found = (held.delivery for held in self.held.values())
+        return sorted(found, key=lambda delivery: (delivery.publish_time, delivery.message_id))
 
     def ack_ids(self) -> list[str]:
         return [held.delivery.ack_id for held in self.held.values()]
@@ -150,9 +150,6 @@ class Hand:
             self._full.remove(batch)
         else:
             del self._open[batch.place]
-
-
-_published = attrgetter("publish_time", "message_id")
 
 
 def _age(batch: Batch) -> float:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
-from typing import NamedTuple
 
 from tidemill_chassis.logs import get_logger
 from tidemill_contracts.avro_container import Fields
@@ -14,14 +12,7 @@ from tidemill_contracts.errors import Conflict, Corrupt, NotFound, Unavailable
 from tidemill_contracts.events import BatchStored
 from tidemill_contracts.layout import batch_name
 from tidemill_contracts.objects import ABSENT, ObjectStore
-from tidemill_contracts.stored_batch import (
-    Codec,
-    FramedBatch,
-    content_digest,
-    decode_batch,
-    frame_batch,
-    pack_batch,
-)
+from tidemill_contracts.stored_batch import Codec, content_digest, decode_batch, encode_batch
 
 from tidemill_persistor.batching import Batch
 
@@ -29,17 +20,6 @@ log = get_logger(__name__)
 
 SUBSCRIPTION = "persistor"
 SOURCE = "tidemill/persistor"
-
-
-class Prepared(NamedTuple):
-    """A batch with its messages in the form in which they are stored, by publication."""
-
-    batch: Batch
-    framed: FramedBatch
-    message_count: int
-    sample_count: int
-    first_publish_time: datetime
-    last_publish_time: datetime
 
 
 def store_batch(batch: Batch, store: ObjectStore, bus: Bus, *, codec: Codec = "deflate") -> BatchStored:
@@ -51,28 +31,9 @@ def store_batch(batch: Batch, store: ObjectStore, bus: Bus, *, codec: Codec = "d
     Raises:
         Unavailable: the store or the bus did not answer. Acknowledge nothing; do the same again later.
     """
-    return store_prepared(prepare(batch), store, bus, codec=codec)
-
-
-def prepare(batch: Batch) -> Prepared:
-    """The first part of `store_batch`, which needs Python throughout: see docs/adr/0058."""
     deliveries = batch.deliveries()
-    return Prepared(
-        batch,
-        frame_batch(_kept(deliveries)),
-        len(deliveries),
-        batch.sample_count(),
-        deliveries[0].publish_time,
-        deliveries[-1].publish_time,
-    )
-
-
-def store_prepared(
-    prepared: Prepared, store: ObjectStore, bus: Bus, *, codec: Codec = "deflate"
-) -> BatchStored:
-    """The second part of `store_batch`, of which others hardly notice anything; raises as that does."""
-    data, digest = pack_batch(prepared.framed, codec)
-    place = prepared.batch.place
+    data, digest = encode_batch(_kept(deliveries), codec)
+    place = batch.place
     name = batch_name(place.dataset, place.split, place.hour, digest)
     data = _create(store, name, data, digest)
     stored = BatchStored(
@@ -82,10 +43,10 @@ def store_prepared(
         object=name,
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        message_count=prepared.message_count,
-        sample_count=prepared.sample_count,
-        first_publish_time=prepared.first_publish_time,
-        last_publish_time=prepared.last_publish_time,
+        message_count=len(deliveries),
+        sample_count=batch.sample_count(),
+        first_publish_time=deliveries[0].publish_time,
+        last_publish_time=deliveries[-1].publish_time,
     )
     bus.publish(BatchStored.topic, [to_message(stored, source=SOURCE, attributes={"dataset": place.dataset})])
     return stored

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 from tidemill_contracts.events import BatchStored
 
 from tidemill_persistor.batching import Batch
-from tidemill_persistor.handlers import Prepared, prepare
 
 AT_ONCE = 2
-"""So many batches are stored at a time: one is digested and packed while the disk or the broker answers for
+"""So many batches are stored at a time: one is encoded and packed while the disk or the broker answers for
 the other. Each takes up to twice its size in memory beside what is in hand."""
 
 T = TypeVar("T")
@@ -44,7 +43,7 @@ class Inline(Executor):
 class Storing:
     """Runs `keep` on batches, at most AT_ONCE at a time, by the threads of an executor."""
 
-    def __init__(self, keep: Callable[[Prepared], Kept], executor: Executor) -> None:
+    def __init__(self, keep: Callable[[Batch], Kept], executor: Executor) -> None:
         self._keep = keep
         self._executor = executor
         self._under_way: dict[Future[Kept], Batch] = {}
@@ -54,12 +53,8 @@ class Storing:
         return len(self._under_way) >= AT_ONCE
 
     def start(self, batch: Batch) -> None:
-        """Store the batch; `ended` tells when that is over.
-
-        What needs Python throughout is done here, by who calls: two threads that all want it wait for each
-        other, and what one wrote the other's core has to fetch. Messages of one sample cost a fifth less so.
-        """
-        self._under_way[self._executor.submit(self._keep, prepare(batch))] = batch
+        """Store the batch; `ended` tells when that is over."""
+        self._under_way[self._executor.submit(self._keep, batch)] = batch
 
     def ended(self) -> Iterator[tuple[Batch, Future[Kept]]]:
         """Each batch whose storing is over, once, with how it ended."""

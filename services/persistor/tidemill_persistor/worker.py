@@ -21,7 +21,7 @@ from tidemill_contracts.stored_batch import Codec
 from tidemill_persistor import measures
 from tidemill_persistor.admission import admit
 from tidemill_persistor.batching import Batch, Hand
-from tidemill_persistor.handlers import SUBSCRIPTION, Prepared, store_prepared
+from tidemill_persistor.handlers import SUBSCRIPTION, store_batch
 from tidemill_persistor.intake import PULL_MESSAGES_MAX, Intake
 from tidemill_persistor.leases import LeaseKeeper
 from tidemill_persistor.outage import Outage
@@ -185,11 +185,11 @@ class Worker:
         self._hand.begin(batch)
         self._storing.start(batch)
 
-    def _keep(self, prepared: Prepared) -> Kept:
+    def _keep(self, batch: Batch) -> Kept:
         """Store, announce and acknowledge one batch. Any thread may."""
         started_s = self._clock()
-        stored = store_prepared(prepared, self._store, self._bus, codec=self._codec)
-        self._subscription.acknowledge(prepared.batch.ack_ids())
+        stored = store_batch(batch, self._store, self._bus, codec=self._codec)
+        self._subscription.acknowledge(batch.ack_ids())
         age_s = (datetime.now(UTC) - stored.first_publish_time).total_seconds()
         return Kept(stored, self._clock() - started_s, age_s)
 
