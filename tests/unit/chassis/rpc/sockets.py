@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 from tidemill_chassis.rpc.codes import CallFailed, Code
@@ -16,7 +17,6 @@ from tidemill_chassis.rpc.threads_server import ThreadsServer
 
 PATIENCE_S = 30.0
 LARGE = 32 * 2**20
-Ask = Callable[..., bytes]
 
 
 def eventually(is_so: Callable[[], object], what: str = "it") -> None:
@@ -90,22 +90,26 @@ def threads_serving(
         server.close(0.0)
 
 
-@contextmanager
-def grpc_channel(path: str) -> Iterator[grpc.Channel]:
+def open_channel(path: str) -> grpc.Channel:
     """Of gRPC's own client; each has connections of its own."""
     options = [
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_send_message_length", -1),
         ("grpc.use_local_subchannel_pool", 1),
     ]
-    with grpc.insecure_channel(path if ":" in path else f"unix:{path}", options=options) as channel:
+    return grpc.insecure_channel(f"unix:{path}", options=options)
+
+
+@contextmanager
+def grpc_channel(path: str) -> Iterator[grpc.Channel]:
+    """Until the context is left."""
+    with open_channel(path) as channel:
         yield channel
 
 
-def method(channel: grpc.Channel, name: str) -> Ask:
+def method(channel: grpc.Channel, name: str) -> Any:
     """Bytes to bytes."""
-    made: Ask = channel.unary_unary(f"/t.T/{name}")
-    return made
+    return channel.unary_unary(f"/t.T/{name}")
 
 
 def hear_all(sock: socket.socket) -> bytes:

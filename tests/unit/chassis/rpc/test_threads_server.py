@@ -19,6 +19,7 @@ from tests.unit.chassis.rpc.sockets import (
     grpc_channel,
     hear_all,
     method,
+    open_channel,
     threads_serving,
 )
 from tests.unit.chassis.rpc.wire import GREETING, block, frames_of, message
@@ -96,8 +97,8 @@ def test_threads_that_came_for_held_up_calls_leave(channel, tides, served):
 @pytest.mark.parametrize("channels", [1, 4])
 def test_every_caller_gets_his_own_answer(served, channels):
     wrong: list[object] = []
-    opened = [grpc_channel(served[1]) for _ in range(channels)]
-    doubles = [method(each.__enter__(), "Double") for each in opened]
+    opened = [open_channel(served[1]) for _ in range(channels)]
+    doubles = [method(each, "Double") for each in opened]
 
     def caller(number: int) -> None:
         for turn in range(60):
@@ -113,8 +114,8 @@ def test_every_caller_gets_his_own_answer(served, channels):
         each.start()
     for each in callers:
         each.join()
-    for each in opened:
-        each.__exit__(None, None, None)
+    for channel in opened:
+        channel.close()
 
     assert not wrong
 
