@@ -22,8 +22,9 @@ MEMORY_MAX = "-Xmx512m"  # it never forgets what was acknowledged
 class PubsubEmulator:
     """A server to stop and start again on the same port; it forgets everything in between."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, memory_max: str = MEMORY_MAX) -> None:
         self._program = program
+        self._memory_max = memory_max
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -35,7 +36,7 @@ class PubsubEmulator:
     def start(self) -> None:
         self._process = subprocess.Popen(
             [self._program, "--host=127.0.0.1", f"--port={self._port}"],
-            env={**os.environ, "JAVA_OPTS": MEMORY_MAX},
+            env={**os.environ, "JAVA_OPTS": self._memory_max},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -50,17 +51,18 @@ class PubsubEmulator:
             self._process = None
 
 
-def _emulator() -> PubsubEmulator:
+def find_emulator(memory_max: str = MEMORY_MAX) -> PubsubEmulator:
+    """One that is not started yet; the test is skipped, or fails, where it is not installed."""
     program = find_program(PROGRAM, variable=PROGRAM_VARIABLE, places=PLACES)
     if program is None:
         missing("the Pub/Sub emulator", f"install google-cloud-cli-pubsub-emulator or set {PROGRAM_VARIABLE}")
-    return PubsubEmulator(program)
+    return PubsubEmulator(program, memory_max)
 
 
 @pytest.fixture(scope="session")
 def pubsub_emulator() -> Iterator[PubsubEmulator]:
     """The emulator that the whole run shares. Each test takes a project of its own."""
-    emulator = _emulator()
+    emulator = find_emulator()
     emulator.start()
     yield emulator
     emulator.kill()
@@ -69,7 +71,7 @@ def pubsub_emulator() -> Iterator[PubsubEmulator]:
 @pytest.fixture
 def own_pubsub_emulator() -> Iterator[PubsubEmulator]:
     """An emulator of the test's own, to stop and start."""
-    emulator = _emulator()
+    emulator = find_emulator()
     emulator.start()
     yield emulator
     emulator.kill()
