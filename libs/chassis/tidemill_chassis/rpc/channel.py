@@ -80,6 +80,10 @@ class Channel:
         try:
             async with asyncio.timeout(max(0.0, until_s - monotonic())):
                 return await asyncio.shield(self._connecting)
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+            raise CallFailed(Code.CANCELLED, "the channel was closed") from None
         except TimeoutError:
             raise CallFailed(Code.DEADLINE_EXCEEDED, "Deadline Exceeded: no connection yet") from None
 
@@ -138,11 +142,14 @@ class _Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._heard = False
+        self._why = "the connection was lost"
 
     async def call(self, method: str, message: bytes, until_s: float, metadata: Metadata) -> bytes:
         connection = self.connection
         while not connection.has_room:
             await self._room(until_s)
+        if connection.is_spent:  # since it was made, or while others had its room
+            raise NotLookedAt(Code.UNAVAILABLE, self._why)
         timeout_s = until_s - monotonic()
         if timeout_s <= 0:
             raise _late()
@@ -180,10 +187,14 @@ class _Link(asyncio.Protocol):
         try:
             async with asyncio.timeout(max(0.0, until_s - monotonic())):
                 await turn
-        except TimeoutError:
-            raise _late() from None
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if turn.done() and not turn.cancelled():
+                self._let_in()  # ours by now, and not needed: the next one's
+            if isinstance(error, TimeoutError):
+                raise _late() from None
+            raise
         if self.connection.is_spent:
-            raise NotLookedAt(Code.UNAVAILABLE, "the connection was lost")
+            raise NotLookedAt(Code.UNAVAILABLE, self._why)
 
     def _let_in(self) -> None:
         while self._waiting:
@@ -213,6 +224,7 @@ class _Link(asyncio.Protocol):
             log.warning("rpc_connection_refused", reason=str(fault))
             self._flush()
             self.transport.close()
+            self._end(f"the other side broke a rule of HTTP/2: {fault}")
             return
         if not self._heard:
             self._heard = True
@@ -221,13 +233,21 @@ class _Link(asyncio.Protocol):
             self._flush()
         if connection.goodbye is not None:
             self._channel.lost(self)
+            while self._waiting:
+                self._let_in()  # to another connection
             if not connection.streams:
                 self.transport.close()
+        elif self._waiting and connection.has_room:
+            self._let_in()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._end(f"the connection was lost: {error}" if error else "the connection was closed")
+
+    def _end(self, text: str) -> None:
+        if self.connection.goodbye is None:
+            self._why = text
         self._channel.lost(self)
         self.connection.goodbye = 0
-        text = f"the connection was lost: {error}" if error else "the connection was closed"
         self.connection.abandon(CallFailed(Code.UNAVAILABLE, text))
         while self._waiting:
             self._let_in()

@@ -28,9 +28,13 @@ CALLS_MAX = 4_096
 GREETING_S_MAX = 20.0
 """A connection that has not said by then that it speaks HTTP/2 is closed."""
 
-UNSENT_BYTES_MAX = 64 * 2**20
+UNSENT_BYTES_MAX = 2**20
+"""From a connection that leaves so much unsent, nothing more is read until it takes it."""
+
 STALLED_S_MAX = 60.0
-"""A connection that takes nothing for so long, or leaves so much unsent, is closed."""
+"""A connection that takes nothing for so long is closed."""
+
+DRAIN_LOOK_S = 0.01
 
 Handler = Callable[[Call], Awaitable[tuple[bytes, Metadata]]]
 """A call's answer and its trailing metadata; raises CallFailed. It is cancelled if the caller goes."""
@@ -67,10 +71,13 @@ class LoopServer:
             self._server.close()
         for peer in list(self._peers):
             peer.say_goodbye()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=grace_s)
-        for task in list(self._tasks):
+        until_s = monotonic() + grace_s
+        while (self._tasks or any(peer.is_busy for peer in self._peers)) and monotonic() < until_s:
+            await asyncio.sleep(DRAIN_LOOK_S)
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # so their callers are told
         for peer in list(self._peers):
             peer.transport.close()
 
@@ -95,6 +102,8 @@ class LoopServer:
 
     def begin(self, call: Call, peer: _Peer) -> None:
         """Answer a call, in a task."""
+        if not call.active:
+            return  # it was asked and cancelled in the same breath
         if len(self._tasks) >= CALLS_MAX:
             peer.fail(call, CallFailed(Code.RESOURCE_EXHAUSTED, "too many calls at work here"))
             return
@@ -106,6 +115,7 @@ class LoopServer:
     async def _answer(self, call: Call, peer: _Peer) -> None:
         try:
             message, metadata = await self._handlers[call.path](call)
+            peer.answer(call, message, metadata)
         except CallFailed as error:
             peer.fail(call, error)
         except asyncio.CancelledError:
@@ -113,8 +123,6 @@ class LoopServer:
         except Exception as error:  # noqa: BLE001  (the caller is told, and the server lives)
             log.error("call_failed", error=error)
             peer.fail(call, CallFailed(Code.UNKNOWN, f"Unexpected {type(error).__name__}"))
-        else:
-            peer.answer(call, message, metadata)
 
 
 class _Peer(asyncio.Protocol):
@@ -134,6 +142,7 @@ class _Peer(asyncio.Protocol):
         if not self._server.admit(self):
             self.transport.abort()
             return
+        self.transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             with suppress(OSError):
@@ -168,9 +177,16 @@ class _Peer(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._stalled_since_s = monotonic()
+        self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._stalled_since_s = None
+        self.transport.resume_reading()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way, or something of an answer is not out yet."""
+        return self._connection.owes or self.transport.get_write_buffer_size() > 0
 
     def answer(self, call: Call, message: bytes, metadata: Metadata) -> None:
         """Dropped if nobody waits for it any more."""
@@ -192,17 +208,17 @@ class _Peer(asyncio.Protocol):
         output = self._connection.take_output()
         if output and not self.transport.is_closing():
             self.transport.write(output)
-            if self.transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
-                self.transport.abort()
 
     def _look(self) -> None:
         """Close who does not speak, and who does not listen."""
+        now_s = monotonic()
         since_s = self._stalled_since_s
-        stalled = since_s is not None and monotonic() - since_s > STALLED_S_MAX
-        if not self._connection.greeted or stalled:
+        stalled = since_s is not None and now_s - since_s > STALLED_S_MAX
+        stuck = self._connection.stuck_s(now_s) > STALLED_S_MAX
+        if not self._connection.greeted or stalled or stuck or self.transport.is_closing():
             self.transport.abort()
             return
-        self._watch = self._loop.call_later(STALLED_S_MAX, self._look)
+        self._watch = self._loop.call_later(STALLED_S_MAX / 4, self._look)
 
 
 def _cancel(call: Call) -> None:

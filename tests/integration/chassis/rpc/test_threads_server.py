@@ -12,7 +12,7 @@ import pytest
 from tidemill_chassis.rpc import frames
 from tidemill_chassis.rpc.threads_server import UNSENT_BYTES_MAX
 
-from tests.unit.chassis.rpc.sockets import (
+from tests.integration.chassis.rpc.sockets import (
     PATIENCE_S,
     Tides,
     eventually,
