@@ -78,8 +78,8 @@ def test_many_callers_are_parted_among_the_batches_that_may_be_out() -> None:
     pace = taught(0.001, 0.0001, [8, 16, 32])
     pace.seen(64)
 
-    assert pace.share(2) == 32
-    assert pace.share(1) == 64
+    assert 64 / 3 < pace.share(2) < 32, "and a part of a third is read meanwhile"
+    assert 32 < pace.share(1) < 64
 
 
 def test_few_callers_share_a_batch_and_so_do_all_where_rows_cost_next_to_nothing() -> None:
@@ -91,14 +91,14 @@ def test_few_callers_share_a_batch_and_so_do_all_where_rows_cost_next_to_nothing
     assert by_the_call.share(2) > 64
 
 
-def test_a_crowd_leaves_in_two_batches(make_bench, run) -> None:
+def test_a_crowd_is_parted(make_bench, run) -> None:
     async def scenario() -> None:
         bench = make_bench(in_flight_max=2)
         await _teach(bench, fixed_s=0.001, row_s=0.0001, callers=40)
         futures = [bench.submit(float(n)) for n in range(40)]
         await asyncio.gather(*futures)
 
-        assert [rows for _, rows in bench.model.calls] == [20, 20]
+        assert [rows for _, rows in bench.model.calls] == [16, 16, 8]
 
     run(scenario())
 

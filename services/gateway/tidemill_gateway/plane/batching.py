@@ -82,7 +82,7 @@ class Batcher:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(key, self._pace(key))
-        lane.queue[job] = None
+        lane.join(job)
         lane.send_by_s = min(lane.send_by_s, deadline_s - lane.pace.cost_s(rows))
         self._deadlines.watch(job)
         job.future.add_done_callback(lambda _: self._leave(lane, job))
@@ -100,7 +100,7 @@ class Batcher:
             await asyncio.wait(self._tasks)
 
     def _leave(self, lane: Lane, job: Job) -> None:
-        lane.queue.pop(job, None)
+        lane.leave(job)
         self._deadlines.forget(job)
         self._admission.leave(job.rows, job.size_bytes)
         if job.trace is not None:
@@ -124,15 +124,14 @@ class Batcher:
         limits = self._limits
         while lane.queue and lane.in_flight < limits.in_flight_max and (waited or not self._waits(lane)):
             jobs = lane.take(
-                jobs_max=lane.pace.share(limits.in_flight_max),
-                rows_max=limits.rows_max,
+                rows_max=int(min(limits.rows_max, lane.pace.share(limits.in_flight_max))),
                 bytes_max=limits.bytes_max,
                 now_s=monotonic(),
             )
             if not jobs:
                 break
             lane.in_flight += 1
-            lane.out += len(jobs)
+            lane.rows_out += sum([job.rows for job in jobs])
             task = self._loop.create_task(self._run(lane, jobs))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -144,11 +143,11 @@ class Batcher:
 
         It does not while nothing is out, nor when a batch is full, nor when those are here who can be.
         """
-        queued = len(lane.queue)
-        lane.pace.seen(queued + lane.out)
+        queued = lane.rows_queued
+        lane.pace.seen(queued + lane.rows_out)
         if not lane.in_flight or not lane.key.batchable or queued >= self._limits.rows_max:
             return lane.close_window()
-        if lane.pace.is_full(queued, lane.out):
+        if lane.pace.is_full(queued, lane.rows_out):
             return lane.close_window()
         if lane.window is not None and lane.until_s <= lane.send_by_s:
             return True
@@ -177,5 +176,5 @@ class Batcher:
             await self._batches.answer(lane, jobs)
         finally:
             lane.in_flight -= 1
-            lane.out -= len(jobs)
+            lane.rows_out -= sum([job.rows for job in jobs])
             self._schedule(lane)

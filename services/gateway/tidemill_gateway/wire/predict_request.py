@@ -30,10 +30,10 @@ def numbers(name: str, dtype: int, sizes: tuple[int, ...], content: bytes) -> Se
     """An input whose values lie in memory as tensor_content has them: row-major, little-endian."""
     if not content:
         return (tensor(name, tensor_pb2.TensorProto.FromString(_tensor_head(dtype, sizes))),)
-    key, start = _key(name), _tensor_head(dtype, sizes) + _CONTENT + _varint(len(content))
+    key, start = _key(name), _tensor_head(dtype, sizes) + _CONTENT + varint(len(content))
     length = len(start) + len(content)
-    value = _TENSOR + _varint(length) + start
-    return (_INPUTS + _varint(len(key) + len(value) + len(content)) + key + value, content)
+    value = _TENSOR + varint(length) + start
+    return (_INPUTS + varint(len(key) + len(value) + len(content)) + key + value, content)
 
 
 def tensor(name: str, value: tensor_pb2.TensorProto) -> bytes:
@@ -49,10 +49,11 @@ def _tensor_head(dtype: int, sizes: tuple[int, ...]) -> bytes:
 
 def _key(name: str) -> bytes:
     data = name.encode()
-    return _NAME + _varint(len(data)) + data
+    return _NAME + varint(len(data)) + data
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A number as protobuf writes lengths and tags."""
     parts = bytearray()
     while value >= 0x80:
         parts.append(value & 0x7F | 0x80)
