@@ -22,6 +22,9 @@ BACKOFF_S_MAX = 1.0
 ASKED_MAX = 3
 """How often a call is tried that a server did not look at."""
 
+UNSENT_BYTES_MAX = 256 * 2**20
+"""What may wait for a server that takes nothing: meanwhile, further calls fail."""
+
 UNACKNOWLEDGED_MS_MAX = 20_000
 """A TCP connection whose other end acknowledges nothing for so long is lost."""
 
@@ -150,6 +153,8 @@ class _Link(asyncio.Protocol):
             await self._room(until_s)
         if connection.is_spent:  # since it was made, or while others had its room
             raise NotLookedAt(Code.UNAVAILABLE, self._why)
+        if self.transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            raise CallFailed(Code.UNAVAILABLE, "the server takes nothing: too much waits for it already")
         timeout_s = until_s - monotonic()
         if timeout_s <= 0:
             raise _late()

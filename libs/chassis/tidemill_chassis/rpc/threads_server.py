@@ -343,6 +343,8 @@ class ThreadsServer:
         calls = connection.take_calls()
         connection.take_cancelled()  # `active` tells whoever asks
         for call in calls:
+            if not call.active:
+                continue  # it was asked and cancelled in the same breath
             call.owner = peer
             if len(self._waiting) < CALLS_WAITING_MAX:
                 self._waiting.append(call)

@@ -45,7 +45,8 @@ class Answers(grpc.GenericRpcHandler):
         return bytes(int(content))
 
     def hold(self, content: bytes, context: Any) -> bytes:
-        context.add_callback(self.gone.set)
+        if not context.add_callback(self.gone.set):
+            self.gone.set()
         self.held.release()
         self.freed.wait(PATIENCE_S)
         return b"held"
@@ -159,9 +160,16 @@ def test_an_answer_over_the_limit_is_refused(served):
 
 
 def test_a_deadline_ends_the_call_on_both_sides(served):
-    failed = failure(served.target, lambda channel: ask(channel, "Hold", timeout_s=0.2))
+    timeouts_s = iter((0.1, 1.0, 10.0))
+    begun = False
+    while not begun:  # a slow machine may be too late for a short one
+        timeout_s = next(timeouts_s)
+        failed = failure(
+            served.target, lambda channel, limit=timeout_s: ask(channel, "Hold", timeout_s=limit)
+        )
+        assert failed.code == Code.DEADLINE_EXCEEDED
+        begun = served.answers.held.acquire(timeout=timeout_s)
 
-    assert failed.code == Code.DEADLINE_EXCEEDED
     assert served.answers.gone.wait(PATIENCE_S)
 
 
@@ -304,23 +312,25 @@ class Scripted:
         self.target = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._connections: list[socket.socket] = []
         self._turns = turns
+        self._closing = False
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def _serve(self) -> None:
         while True:
             sock, _ = self._listener.accept()
-            if self._listener.gettimeout() == 0:
+            if self._closing:
+                sock.close()
                 return
             self._connections.append(sock)
             sock.settimeout(PATIENCE_S)
-            with suppress(ConnectionError):
+            with suppress(OSError):
                 for awaited, told in self._turns:
                     hear(sock, awaited)
                     sock.sendall(told)
 
     def close(self) -> None:
-        self._listener.settimeout(0)
+        self._closing = True
         socket.create_connection(self._listener.getsockname()).close()
         self._thread.join(PATIENCE_S)
         for each in (*self._connections, self._listener):
@@ -381,3 +391,18 @@ def test_an_answer_in_many_small_frames_comes_whole(scripted):
     server = scripted((b"/t.T/Double", answer))
 
     assert run(server.target, lambda channel: ask(channel, "Double")) == b"tide" * 100
+
+
+def test_what_waits_for_a_server_that_takes_nothing_is_bounded(scripted, monkeypatch):
+    monkeypatch.setattr("tidemill_chassis.rpc.channel.UNSENT_BYTES_MAX", 10_000_000)
+    window = frames.settings({frames.INITIAL_WINDOW_SIZE: 2**30}) + frames.window_update(0, 2**30)
+    server = scripted((frames.PREFACE, window), (b"/t.T/None", b""))
+
+    async def talk(channel: Channel) -> list[Any]:
+        with pytest.raises(CallFailed):
+            await ask(channel, "None", timeout_s=0.05)
+        calls = [asyncio.create_task(ask(channel, "Double", bytes(10**7), timeout_s=0.5)) for _ in range(9)]
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    codes = [each.code for each in run(server.target, talk)]
+    assert set(codes) == {Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE}

@@ -197,13 +197,19 @@ def test_what_goes_wrong_is_told(channel, name, code, text):
 
 def test_a_caller_who_goes_ends_the_work(channel, served):
     cancelled = method(channel, "Hold").future(b"", timeout=PATIENCE_S)
-    late = method(channel, "Hold").future(b"", timeout=0.2)
-    eventually(lambda: len(served.held) == 2)
+    eventually(lambda: served.held)
 
     cancelled.cancel()
 
-    eventually(lambda: len(served.gone) == 2)
-    assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    eventually(lambda: served.gone)
+
+
+def test_a_deadline_ends_the_call(channel, served):
+    with pytest.raises(grpc.RpcError) as failed:
+        method(channel, "Hold")(b"", timeout=0.1)
+
+    assert failed.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    eventually(lambda: len(served.gone) == len(served.held))
 
 
 def test_a_connection_that_is_lost_ends_its_work(served):

@@ -186,12 +186,13 @@ def test_a_call_whose_caller_has_gone_is_known_to_be_no_more_waited_for(channel,
 
 
 def test_a_deadline_ends_a_call_that_is_held_up(channel, tides):
-    with pytest.raises(grpc.RpcError) as failed:
-        method(channel, "Hold")(b"", timeout=0.05)
+    timeouts_s = iter((0.05, 1.0, 10.0))
+    while not tides.seen:  # a slow machine may be too late for a short one
+        with pytest.raises(grpc.RpcError) as failed:
+            method(channel, "Hold")(b"", timeout=next(timeouts_s))
+        assert failed.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
-    assert failed.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert tides.held.acquire(timeout=PATIENCE_S)
-    (call,) = tides.seen
+    call = tides.seen[0]
     assert call.deadline_s is not None
     eventually(lambda: not call.active, "the deadline")
 

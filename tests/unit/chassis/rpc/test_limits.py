@@ -64,6 +64,23 @@ def test_a_flood_of_emptiness_ends_the_connection(first, again):
     assert fault.value.code == ENHANCE_YOUR_CALM
 
 
+def test_a_client_that_opens_its_windows_for_every_4_kb_gets_a_large_answer():
+    connection = serving()
+    size, step = 2 * MESSAGE_BYTES_MAX, 4_096
+    connection.receive(request(1))
+    (call,) = connection.take_calls()
+    connection.answer(call, bytes(size))
+    more = frames.window_update(0, step // 2) * 2 + frames.window_update(1, step // 2) * 2
+
+    got = 0
+    for _ in range(size // step + 1):
+        got += sum(len(each.payload) for each in frames_of(connection.take_output()) if each.kind == 0)
+        connection.receive(more)
+    got += sum(len(each.payload) for each in frames_of(connection.take_output()) if each.kind == 0)
+
+    assert got == size + 5
+
+
 def test_windows_that_change_all_the_time_end_the_connection_though_data_comes_between():
     connection = serving()
     connection.receive(OPEN)
