@@ -12,6 +12,7 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import grpc
 import numpy as np
@@ -24,11 +25,8 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 START_S_MAX = 8.0
 """From the start of the process to its first answer."""
 
-OVERHEAD_MS_WANTED = 0.35
-"""CPU of a single row beyond the model's own. Told, not asserted: a bare grpcio server takes most of it."""
-
-OURS_MS_MAX = 0.25
-"""CPU of a single row beyond the model's own and beyond what grpcio costs with no work at all."""
+OVERHEAD_MS_MAX = 0.35
+"""CPU of a single row beyond the model's own."""
 
 SHARE_MIN = 0.85
 """Rows a second against the bare prepared callable, as a ratio of CPU per call, from 64 rows on."""
@@ -39,6 +37,8 @@ CALM_P99_MS_MIN = 5.0
 
 THREADS = 4
 SPAN_S = 3.0
+TURNS = 3
+"""Of the bare model and of the engine, one after the other: the machine's speed wavers more than they differ."""
 
 
 GRPC_THREADS = 4 * (os.cpu_count() or 1)
@@ -170,23 +170,27 @@ def test_a_single_row_costs_little_beyond_the_model(start_engine, base_path, row
     grpc_ms = echo(request(rows(1)))
     unix_ms = beyond["unix", "tensor_content"]
     tell(
-        f"beyond the model {unix_ms:.3f} ms (wanted: {OVERHEAD_MS_WANTED}), of which a bare grpcio server"
-        f" takes {grpc_ms:.3f}: ours {unix_ms - grpc_ms:.3f}"
+        f"beyond the model {unix_ms:.3f} ms (at most {OVERHEAD_MS_MAX}); a grpcio server that does nothing"
+        f" takes {grpc_ms:.3f}"
     )
-    assert unix_ms - grpc_ms < OURS_MS_MAX
+    assert unix_ms < OVERHEAD_MS_MAX
 
 
 @pytest.mark.parametrize("batch", [64, 128, 256])
 def test_batches_run_nearly_as_fast_as_the_bare_model(engine, base_path, rows, batch):
-    bare_calls, bare_ms = bare(base_path / "1", batch, 2, 0)
-    calls, cpu_ms = load(engine.socket_path, request(rows(batch)), engine, threads=2)
+    shares: list[tuple[float, float]] = []
+    for _ in range(TURNS):
+        bare_calls, bare_ms = bare(base_path / "1", batch, 2, 0)
+        calls, cpu_ms = load(engine.socket_path, request(rows(batch)), engine, threads=2)
+        shares.append((bare_ms / cpu_ms, calls / bare_calls))
+        tell(
+            f"{batch} rows: {calls * batch:.0f} rows/s, {cpu_ms:.2f} ms CPU; bare {bare_calls * batch:.0f}"
+            f" rows/s, {bare_ms:.2f} ms CPU; share {shares[-1][0]:.2f} by CPU, {shares[-1][1]:.2f} by wall"
+        )
 
-    tell(
-        f"{batch} rows: {calls * batch:.0f} rows/s, {cpu_ms:.2f} ms CPU; bare {bare_calls * batch:.0f}"
-        f" rows/s, {bare_ms:.2f} ms CPU; share {bare_ms / cpu_ms:.2f} by CPU,"
-        f" {calls / bare_calls:.2f} by wall"
-    )
-    assert bare_ms / cpu_ms > SHARE_MIN
+    by_cpu, by_wall = (median(each) for each in zip(*shares, strict=True))
+    tell(f"{batch} rows, median of {TURNS} turns: share {by_cpu:.2f} by CPU, {by_wall:.2f} by wall")
+    assert by_cpu > SHARE_MIN
 
 
 def test_rest_costs(engine, rows):
