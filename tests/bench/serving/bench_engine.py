@@ -38,7 +38,7 @@ CALM_P99_MS_MIN = 5.0
 THREADS = 4
 SPAN_S = 3.0
 TURNS = 3
-"""Of the bare model and of the engine, one after the other: the machine's speed wavers more than they differ."""
+"""Of the bare model and the engine, one after the other: the machine wavers more than they differ."""
 
 
 GRPC_THREADS = 4 * (os.cpu_count() or 1)
