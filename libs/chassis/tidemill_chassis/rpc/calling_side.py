@@ -17,7 +17,7 @@ from tidemill_chassis.rpc.codes import (
     meant_by_http,
     meant_by_reset,
 )
-from tidemill_chassis.rpc.connection import Connection, Stream
+from tidemill_chassis.rpc.connection import Connection
 from tidemill_chassis.rpc.header_blocks import Header
 from tidemill_chassis.rpc.messages import (
     ENCODINGS,
@@ -28,6 +28,7 @@ from tidemill_chassis.rpc.messages import (
     timeout_text,
     unescaped,
 )
+from tidemill_chassis.rpc.stream import Stream
 
 AGENT = "tidemill"
 

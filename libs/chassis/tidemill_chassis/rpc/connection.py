@@ -5,10 +5,9 @@ What a stream means is for the subclass: `serving_side` and `calling_side`.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Generic
 
 from tidemill_chassis.rpc import frames
 from tidemill_chassis.rpc.codes import (
@@ -21,12 +20,11 @@ from tidemill_chassis.rpc.codes import (
     ConnectionFault,
 )
 from tidemill_chassis.rpc.header_blocks import HEADERS_BYTES_MAX, Header, HeaderBlocks, Read
+from tidemill_chassis.rpc.sending import Sending
+from tidemill_chassis.rpc.stream import PART_BYTES_MIN, STREAM_WINDOW, AnyStream
 
 FRAME_BYTES_MAX = 128 * 1024
 """What we let the other side put into one frame: few frames a message, and little to copy for a late end."""
-
-STREAM_WINDOW = 4 * 2**20
-"""What a stream may send ahead of us; taken notes of at half of it."""
 
 CONNECTION_WINDOW = 2**30
 """What all streams together may send ahead; what is kept is bounded by message, and by `streams_max`."""
@@ -40,75 +38,28 @@ SETTINGS_MAX = 32
 WINDOW_CHANGES_A_SECOND_MAX = 100
 """Of the initial window: each goes through all streams."""
 
-PARTS_KEPT_MAX = 64
-PART_BYTES_MIN = 4_096
-"""A message's parts are joined once they are more than so many and smaller on average."""
-
-READ_SHARE_MIN = 32
-"""A part that is less than such a share of what was read with it is copied out: a view keeps all of that."""
-
 CHORES_A_SECOND_MAX = 2_000
 """Frames without a content (settings, pings, resets…) one after another: more than so many is an attack."""
 
 
-class Stream:
-    """One call's both directions."""
-
-    __slots__ = (
-        "allowance",
-        "buffered",
-        "ended",
-        "number",
-        "outgoing",
-        "parts",
-        "send_window",
-        "trailer",
-        "unacknowledged",
-    )
-
-    def __init__(self, number: int, send_window: int) -> None:
-        self.number = number
-        self.send_window = send_window
-        self.allowance = STREAM_WINDOW
-        self.unacknowledged = 0
-        self.parts: list[memoryview] = []
-        self.buffered = 0
-        self.ended = False
-        """The other side has said all."""
-        self.outgoing: deque[memoryview] = deque()
-        """What waits for a window to open."""
-        self.trailer: bytes | None = None
-        """The frame that follows `outgoing`; empty: the last piece of data ends the stream."""
-
-
-AnyStream = TypeVar("AnyStream", bound=Stream)
-
-
-class Connection(Generic[Read, AnyStream]):
+class Connection(Sending[AnyStream], Generic[Read, AnyStream]):
     """Feed it with `receive`, send what `take_output` gives. Not safe for threads.
 
     read: what the subclass makes of a list of headers. more_settings: beside those of the windows.
     """
 
     def __init__(self, read: Callable[[Sequence[Header]], Read], more_settings: dict[int, int]) -> None:
-        self.streams: dict[int, AnyStream] = {}
+        super().__init__()
         self.goodbye: int | None = None
         """Once the other side has said that it takes no more: the last stream that it looked at."""
-        self._output: list[bytes] = []
         self._rest = b""
         self._blocks = HeaderBlocks(read)
         self._unfinished: tuple[int, int, bytes] | None = None
         self._allowance = CONNECTION_WINDOW
         self._unacknowledged = 0
-        self._send_window = frames.WINDOW_DEFAULT
-        self._stream_send_window = frames.WINDOW_DEFAULT
-        self._frame_bytes = frames.FRAME_BYTES_DEFAULT
         self._streams_allowed = frames.WINDOW_MAX
         self._chores, self._chores_since_s = 0, 0.0
         self._changes, self._changes_since_s = 0, 0.0
-        self._stuck: dict[int, None] = {}
-        """Streams of which something waits for a window, the longest one first."""
-        self._stuck_since_s = 0.0
         self._settled = False
         self._kinds: dict[int, Callable[[int, int, bytes], None]] = {
             frames.PRIORITY: self._on_priority,
@@ -225,7 +176,7 @@ class Connection(Generic[Read, AnyStream]):
             if flags & frames.END_STREAM:
                 stream.parts.append(part)
             else:
-                _keep(stream, part, len(data))
+                stream.keep(part, len(data))
         if flags & frames.END_STREAM:
             stream.ended = True
         else:
@@ -389,111 +340,13 @@ class Connection(Generic[Read, AnyStream]):
                 raise ConnectionFault(ENHANCE_YOUR_CALM, f"over {CHORES_A_SECOND_MAX} idle frames a second")
             self._chores, self._chores_since_s = 0, now_s
 
-    # Bytes out.
-
-    def take_output(self) -> bytes:
-        """What is to be sent, and is then forgotten here."""
-        output = self._output
-        if not output:
-            return b""
-        joined = output[0] if len(output) == 1 else b"".join(output)
-        output.clear()
-        return joined
-
-    @property
-    def has_output(self) -> bool:
-        """Whether `take_output` has something to give."""
-        return bool(self._output)
-
-    @property
-    def output_bytes(self) -> int:
-        """How much `take_output` would give: for when the socket takes nothing."""
-        return sum(map(len, self._output))
-
-    def stuck_s(self, now_s: float) -> float:
-        """For how long the other side has opened no window, while something waits for one; else 0."""
-        return now_s - self._stuck_since_s if self._stuck else 0.0
-
     def say_goodbye(self) -> None:
         """No stream that comes from now on is looked at."""
         self._output.append(frames.goaway(self.last_stream(), NO_ERROR))
 
-    def send(self, stream: AnyStream, first: bytes, message: bytes, trailer: bytes) -> None:
-        """Headers (a frame), a message of gRPC, and at last a frame that ends the stream.
-
-        trailer: empty: the message itself ends our side of the stream.
-        """
-        length = len(message)
-        size = length + 5
-        if size <= stream.send_window and size <= self._send_window and size <= self._frame_bytes:
-            stream.send_window -= size
-            self._send_window -= size
-            flags = 0 if trailer else frames.END_STREAM
-            self._output.append(
-                b"".join(
-                    (
-                        first,
-                        frames.head(size, frames.DATA, flags, stream.number),
-                        b"\0",
-                        length.to_bytes(4, "big"),
-                        message,
-                        trailer,
-                    )
-                )
-            )
-            return
-        self._output.append(first)
-        stream.outgoing.append(memoryview(b"\0" + length.to_bytes(4, "big") + message))
-        stream.trailer = trailer
-        self._send_some(stream)
-
-    def _send_some(self, stream: AnyStream) -> None:
-        """As much of what waits as the windows allow."""
-        outgoing = stream.outgoing
-        before = self._send_window
-        while outgoing:
-            piece = outgoing[0]
-            size = min(len(piece), self._frame_bytes, stream.send_window, self._send_window)
-            if size <= 0:
-                if not self._stuck or self._send_window != before:
-                    self._stuck_since_s = monotonic()
-                    self._stuck.pop(stream.number, None)  # next time, others come first
-                self._stuck[stream.number] = None
-                return
-            stream.send_window -= size
-            self._send_window -= size
-            # Many a client opens both windows for each 16 kB that it has taken.
-            self._chores = max(0, self._chores - 2 - size // PART_BYTES_MIN)
-            last = size == len(piece) and len(outgoing) == 1
-            flags = frames.END_STREAM if last and stream.trailer == b"" else 0
-            self._output += frames.head(size, frames.DATA, flags, stream.number), bytes(piece[:size])
-            if size == len(piece):
-                outgoing.popleft()
-            else:
-                outgoing[0] = piece[size:]
-        self._stuck.pop(stream.number, None)
-        if stream.trailer is not None:
-            if stream.trailer:
-                self._output.append(stream.trailer)
-            stream.trailer = None
-            self.on_sent(stream)
-
-    def on_sent(self, stream: AnyStream) -> None:
-        """What had to wait for a window is out, our end of the stream with it."""
-
-    def _pump(self) -> None:
-        """Go on with what waits, each stream in turn. A slow reader of one message holds up nobody else."""
-        if self._send_window > 0 and self._stuck:
-            for number in list(self._stuck):
-                self._send_some(self.streams[number])
-
-
-def _keep(stream: Stream, part: memoryview, read_bytes: int) -> None:
-    """Keep what more will follow, in not much more memory than its length."""
-    parts = stream.parts
-    parts.append(memoryview(bytes(part)) if len(part) * READ_SHARE_MIN < read_bytes else part)
-    if len(parts) > PARTS_KEPT_MAX and stream.buffered < len(parts) * PART_BYTES_MIN:
-        stream.parts = [memoryview(b"".join(parts))]
+    def on_piece(self, size: int) -> None:
+        # Many a client opens both windows for each 16 kB that it has taken.
+        self._chores = max(0, self._chores - 2 - size // PART_BYTES_MIN)
 
 
 def _without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from tidemill_chassis.rpc.codes import (
     ConnectionFault,
     Metadata,
 )
-from tidemill_chassis.rpc.connection import Connection, Stream
+from tidemill_chassis.rpc.connection import Connection
 from tidemill_chassis.rpc.header_blocks import HEADERS_BYTES_MAX, Header
 from tidemill_chassis.rpc.messages import (
     ENCODINGS,
@@ -29,6 +29,7 @@ from tidemill_chassis.rpc.messages import (
     timeout_of,
     too_large,
 )
+from tidemill_chassis.rpc.stream import Stream
 
 _GRPC = b"\x88" + frames.field("content-type", "application/grpc")  # 0x88 is ":status: 200"
 _ANSWER = _GRPC + frames.field("grpc-accept-encoding", ",".join(("identity", *ENCODINGS)))

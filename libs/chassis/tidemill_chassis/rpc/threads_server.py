@@ -4,9 +4,7 @@ A call is computed by the thread that read it: no queue, no wakening of another 
 the model. For one call of 3 kB that computes nothing, the process took 0.10 ms of CPU with one caller and
 0.055 with four, where grpcio's server took 0.44 and 0.30 (docs/adr/0067).
 
-Calls that compute contend for the cores and for Python's lock: as many are at work as `at_once` says, and
-what else comes is read and waits. But a call may also just wait, for a configuration to load or for a long
-run of a model: one that has lasted `HELD_UP_S` gives up its place (docs/adr/0062).
+Which call is computed when is for `places`.
 """
 
 from __future__ import annotations
@@ -15,28 +13,22 @@ import os
 import select
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
 
 from tidemill_chassis.logs import get_logger
 from tidemill_chassis.rpc.codes import CallFailed, Code, ConnectionFault, Metadata
+from tidemill_chassis.rpc.places import HELD_UP_S, Places
 from tidemill_chassis.rpc.serving_side import Call, ServingConnection
 
 log = get_logger(__name__)
-
-HELD_UP_S = 0.02
-"""A call that has lasted so long gives up its place: another may start beside it."""
 
 CONNECTIONS_MAX = 4_096
 """Open at once; further ones wait in the kernel's queue."""
 
 STREAMS_MAX = 2_048
 """Calls that one connection may have open."""
-
-CALLS_WAITING_MAX = 2_048
-"""Calls that may wait for a place; a further one is told RESOURCE_EXHAUSTED at once."""
 
 GREETING_S_MAX = 20.0
 """A connection that has not said by then that it speaks HTTP/2 is closed."""
@@ -95,8 +87,6 @@ class ThreadsServer:
         self._handlers = dict(handlers)
         self._watchers = dict(watchers)
         self._paths = frozenset(self._handlers) | frozenset(self._watchers)
-        self._at_once = min(at_once, most)
-        self._most = most
         self._message_bytes_max = message_bytes_max
         self._streams_max = streams_max
         self._poller = select.epoll()
@@ -104,14 +94,9 @@ class ThreadsServer:
         self._poller.register(self._wake, select.EPOLLIN | select.EPOLLET)  # each write wakes one thread
         self._listeners: dict[int, socket.socket] = {}
         self._peers: dict[int, _Peer] = {}
-        self._lock = threading.Lock()
-        self._waiting: deque[Call] = deque()
-        self._since_s: dict[int, float] = {}
-        """When each call at work began, by its thread's number."""
-        self._threads = 0
-        self._numbers = 0
-        self._reading = 0
-        """Threads that wait for, or read, what comes."""
+        self._places = Places(
+            at_once=at_once, most=most, start_thread=self._start_thread, wake=self._wake_one
+        )
         self._draining = False
         self._closed = threading.Event()
 
@@ -124,9 +109,7 @@ class ThreadsServer:
 
     def start(self) -> None:
         """Begin to answer."""
-        with self._lock:
-            for _ in range(self._at_once + 1):
-                self._start_thread()
+        self._places.open()
         threading.Thread(target=self._sweep, name="rpc-sweep", daemon=True).start()
 
     def close(self, drain_s: float) -> None:
@@ -145,12 +128,12 @@ class ThreadsServer:
         while self._is_busy() and monotonic() < until_s:
             self._closed.wait(DRAIN_LOOK_S)
         self._closed.set()
-        os.eventfd_write(self._wake, 1)
+        self._wake_one()
         for peer in list(self._peers.values()):
             self._drop(peer)
 
     def _is_busy(self) -> bool:
-        if self._since_s or self._waiting:
+        if self._places.calls:
             return True
         return any(peer.unsent or peer.connection.owes for peer in list(self._peers.values()))
 
@@ -167,83 +150,39 @@ class ThreadsServer:
 
     # The threads.
 
-    def _start_thread(self) -> None:
-        """With the lock held."""
-        self._numbers += 1
-        self._threads += 1
-        self._reading += 1
-        thread = threading.Thread(target=self._loop, args=(self._numbers,), name=f"rpc-{self._numbers}")
-        thread.daemon = True
+    def _start_thread(self, number: int) -> bool:
+        thread = threading.Thread(target=self._loop, args=(number,), name=f"rpc-{number}", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # the machine has no more of them; those that are there go on
-            self._threads -= 1
-            self._reading -= 1
-            log.error("rpc_thread_not_started", threads=self._threads, error=error)
+            log.error("rpc_thread_not_started", number=number, error=error)
+            return False
+        return True
+
+    def _wake_one(self) -> None:
+        os.eventfd_write(self._wake, 1)
 
     def _loop(self, number: int) -> None:
-        poll = self._poller.poll
+        poll, places = self._poller.poll, self._places
         while not self._closed.is_set():
             try:
-                events = poll(HELD_UP_S if self._waiting else SWEEP_S, 1)
+                events = poll(HELD_UP_S if places.has_waiting else SWEEP_S, 1)
                 for fd, event in events:
                     self._on_event(fd, event)
             except Exception as error:  # noqa: BLE001  (a thread that ends would be missed for ever)
                 log.error("rpc_thread_failed", error=error)
-            if self._waiting:
-                call = self._begin(number)
+            if places.has_waiting:
+                call = places.begin(number)
                 while call is not None:
                     try:
                         self._do(call)
                     except Exception as error:  # noqa: BLE001  (as above; the caller is to know at once)
                         log.error("rpc_answer_failed", error=error)
                         self._drop_caller(call)
-                    call = self._next(number)
-                if self._spare():
+                    call = places.next(number)
+                if places.is_spare():
                     return
-        os.eventfd_write(self._wake, 1)  # so the next one ends, too
-
-    def _begin(self, number: int) -> Call | None:
-        """The oldest call that waits, if there is a place for it."""
-        with self._lock:
-            if not self._waiting or not self._has_place():
-                return None
-            self._since_s[number] = monotonic()
-            self._reading -= 1
-            if not self._reading and self._threads <= self._most:
-                self._start_thread()
-            call = self._waiting.popleft()
-        if self._waiting:
-            os.eventfd_write(self._wake, 1)  # to one that waits for what may not come
-        return call
-
-    def _has_place(self) -> bool:
-        at_work = len(self._since_s)
-        if at_work < self._at_once:
-            return True
-        if at_work >= self._most:
-            return False
-        late_s = monotonic() - HELD_UP_S
-        return sum(since_s > late_s for since_s in self._since_s.values()) < self._at_once
-
-    def _next(self, number: int) -> Call | None:
-        """What the thread does after a call; None: it goes back to reading."""
-        with self._lock:
-            del self._since_s[number]
-            if self._waiting and self._has_place():
-                self._since_s[number] = monotonic()
-                return self._waiting.popleft()
-            self._reading += 1
-            return None
-
-    def _spare(self) -> bool:
-        """Whether the thread may end, since others read."""
-        with self._lock:
-            if self._threads > self._at_once + 1 and self._reading > 1:
-                self._threads -= 1
-                self._reading -= 1
-                return True
-            return False
+        self._wake_one()  # so the next one ends, too
 
     def _do(self, call: Call) -> None:
         error: CallFailed | None = None
@@ -346,9 +285,7 @@ class ThreadsServer:
             if not call.active:
                 continue  # it was asked and cancelled in the same breath
             call.owner = peer
-            if len(self._waiting) < CALLS_WAITING_MAX:
-                self._waiting.append(call)
-            else:
+            if not self._places.offer(call):
                 connection.fail(call, CallFailed(Code.RESOURCE_EXHAUSTED, "too many calls wait here"))
         if connection.has_output:
             self._write(peer)

@@ -85,13 +85,13 @@ def test_threads_that_came_for_held_up_calls_leave(channel, tides, served):
     held = [method(channel, "Hold").future(b"", timeout=PATIENCE_S) for _ in range(4)]
     for _ in held:
         assert tides.held.acquire(timeout=PATIENCE_S)
-    most = server._threads
+    most = server._places.threads
 
     tides.freed.set()
 
     assert [each.result() for each in held] == [b"held"] * 4
     assert most == 5
-    eventually(lambda: server._threads == 3, "the extra threads' end")
+    eventually(lambda: server._places.threads == 3, "the extra threads' end")
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -318,7 +318,7 @@ def test_calls_under_way_are_answered_before_the_end(served, channel, tides):
     server, _ = served
     held = [method(channel, "Hold").future(b"", timeout=PATIENCE_S) for _ in range(9)]
     assert tides.held.acquire(timeout=PATIENCE_S)
-    eventually(lambda: len(server._waiting) + len(server._since_s) == 9, "all nine")
+    eventually(lambda: server._places.calls == 9, "all nine")
 
     end = ended(server)
     eventually(lambda: all(each.connection.closing for each in server._peers.values()), "the farewell")

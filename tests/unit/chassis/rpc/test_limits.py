@@ -7,10 +7,11 @@ import zlib
 import pytest
 from tidemill_chassis.rpc import frames
 from tidemill_chassis.rpc.codes import ENHANCE_YOUR_CALM, REFUSED_STREAM, CallFailed, Code, ConnectionFault
-from tidemill_chassis.rpc.connection import CHORES_A_SECOND_MAX, PARTS_KEPT_MAX, WINDOW_CHANGES_A_SECOND_MAX
+from tidemill_chassis.rpc.connection import CHORES_A_SECOND_MAX, WINDOW_CHANGES_A_SECOND_MAX
 from tidemill_chassis.rpc.header_blocks import BLOCK_KEPT_BYTES_MAX, BLOCKS_KEPT_MAX
 from tidemill_chassis.rpc.messages import TEXT_BYTES_MAX, unescaped
 from tidemill_chassis.rpc.serving_side import ServingConnection
+from tidemill_chassis.rpc.stream import PARTS_KEPT_MAX
 
 from tests.unit.chassis.rpc.wire import (
     GREETING,
