@@ -53,6 +53,8 @@ class Connection(Sending[AnyStream], Generic[Read, AnyStream]):
         self.goodbye: int | None = None
         """Once the other side has said that it takes no more: the last stream that it looked at."""
         self._rest = b""
+        self._data_left, self._data_frame = 0, (0, 0)
+        """How much of a frame of data is to come, and its flags and stream."""
         self._blocks = HeaderBlocks(read)
         self._unfinished: tuple[int, int, bytes] | None = None
         self._allowance = CONNECTION_WINDOW
@@ -117,6 +119,8 @@ class Connection(Sending[AnyStream], Generic[Read, AnyStream]):
         if self._rest:
             data = self._rest + data
         at, end = 0, len(data)
+        if self._data_left:
+            at = self._go_on(data)
         while end - at >= frames.HEAD_BYTES:
             high, low, kind, flags, number = frames.read_head(data, at)
             length = high << 8 | low
@@ -124,7 +128,7 @@ class Connection(Sending[AnyStream], Generic[Read, AnyStream]):
                 raise ConnectionFault(FRAME_SIZE_ERROR, f"a frame over {FRAME_BYTES_MAX} bytes: {length}")
             start = at + frames.HEAD_BYTES
             at = start + length
-            if at > end:
+            if at > end and (kind != frames.DATA or flags & frames.PADDED):
                 at = start - frames.HEAD_BYTES
                 break
             number &= 0x7FFFFFFF
@@ -135,6 +139,11 @@ class Connection(Sending[AnyStream], Generic[Read, AnyStream]):
                     raise ConnectionFault(PROTOCOL_ERROR, "the first frame is not SETTINGS")
                 self._settled = True
             if kind == frames.DATA:
+                if at > end:
+                    self._data_left, self._data_frame = at - end, (flags, number)
+                    flags, at = flags & ~frames.END_STREAM, end
+                    if start == end:
+                        break
                 self._on_data(flags, number, data, start, at)
             elif kind == frames.HEADERS:
                 self._on_headers(flags, number, data[start:at])
@@ -144,6 +153,17 @@ class Connection(Sending[AnyStream], Generic[Read, AnyStream]):
                 if chore is not None:
                     chore(flags, number, data[start:at])
         self._rest = data[at:] if at < end else b""
+
+    def _go_on(self, data: bytes) -> int:
+        """Take more of a frame of data whose beginning came before; where it ends, or all of `data` does."""
+        flags, number = self._data_frame
+        stop = min(self._data_left, len(data))
+        self._data_left -= stop
+        if self._data_left:
+            flags &= ~frames.END_STREAM
+        if stop:
+            self._on_data(flags, number, data, 0, stop)
+        return stop
 
     def _on_data(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
         if number == 0:

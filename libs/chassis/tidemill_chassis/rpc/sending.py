@@ -15,7 +15,7 @@ class Sending(Generic[AnyStream]):
     def __init__(self) -> None:
         self.streams: dict[int, AnyStream] = {}
         """Those that are open."""
-        self._output: list[bytes] = []
+        self._output: list[bytes | memoryview] = []
         self._send_window = frames.WINDOW_DEFAULT
         self._stream_send_window = frames.WINDOW_DEFAULT
         self._frame_bytes = frames.FRAME_BYTES_DEFAULT
@@ -28,7 +28,7 @@ class Sending(Generic[AnyStream]):
         output = self._output
         if not output:
             return b""
-        joined = output[0] if len(output) == 1 else b"".join(output)
+        joined = bytes(output[0]) if len(output) == 1 else b"".join(output)
         output.clear()
         return joined
 
@@ -71,7 +71,9 @@ class Sending(Generic[AnyStream]):
             )
             return
         self._output.append(first)
-        stream.outgoing.append(memoryview(b"\0" + length.to_bytes(4, "big") + message))
+        stream.outgoing.append(memoryview(b"\0" + length.to_bytes(4, "big")))
+        if message:
+            stream.outgoing.append(memoryview(message))
         stream.trailer = trailer
         self._send_some(stream)
 
@@ -93,7 +95,7 @@ class Sending(Generic[AnyStream]):
             self.on_piece(size)
             last = size == len(piece) and len(outgoing) == 1
             flags = frames.END_STREAM if last and stream.trailer == b"" else 0
-            self._output += frames.head(size, frames.DATA, flags, stream.number), bytes(piece[:size])
+            self._output += frames.head(size, frames.DATA, flags, stream.number), piece[:size]
             if size == len(piece):
                 outgoing.popleft()
             else:
