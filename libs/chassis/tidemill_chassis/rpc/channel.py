@@ -25,9 +25,6 @@ ASKED_MAX = 3
 UNSENT_BYTES_MAX = 256 * 2**20
 """What may wait for a server that takes nothing: meanwhile, further calls fail."""
 
-SEND_BYTES = 2**20
-"""Of a Unix socket, if the kernel allows: a batch of 64 images is 200 kB, all that it takes otherwise."""
-
 UNACKNOWLEDGED_MS_MAX = 20_000
 """A TCP connection whose other end acknowledges nothing for so long is lost."""
 
@@ -219,9 +216,7 @@ class _Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family == socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
-        elif sock is not None:
+        if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
         self._flush()
