@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tidemill_chassis import logs, memory
+from tidemill_chassis import logs, memory, scheduling
 from tidemill_chassis.lifecycle import Stop, stop_on_signals
 
 from tidemill_serving.engine.flags import FlagError, Flags, parse, usage
@@ -22,6 +22,7 @@ def main() -> None:
     logs.configure("serving-engine", os.environ.get("TIDEMILL_LOG_LEVEL", "info"))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     memory.keep_freed()
+    scheduling.make_way()
     if "--help" in sys.argv[1:]:
         sys.stdout.write(usage(PROGRAM) + "\n")
         return
