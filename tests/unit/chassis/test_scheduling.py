@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tidemill_chassis.scheduling import make_way
 
 SCRIPT = """
 import os, threading
@@ -27,11 +28,9 @@ def test_threads_that_start_later_make_way_too():
 
 
 def test_where_it_is_not_allowed_nothing_changes(monkeypatch):
-    from tidemill_chassis import scheduling
-
     def refuse(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(scheduling.os, "sched_setscheduler", refuse, raising=False)
+    monkeypatch.setattr("os.sched_setscheduler", refuse, raising=False)
 
-    assert not scheduling.make_way()
+    assert not make_way()
