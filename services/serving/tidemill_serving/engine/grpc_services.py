@@ -18,7 +18,6 @@ from tensorflow_serving.apis import (
 )
 from tidemill_chassis.logs import get_logger
 from tidemill_chassis.rpc.codes import CallFailed
-from tidemill_chassis.rpc.codes import Code as GrpcCode
 from tidemill_chassis.rpc.serving_side import Call
 
 from tidemill_serving.engine.core import RELOAD_WAIT_S_MAX, Core
@@ -87,7 +86,7 @@ class Services:
 
         def answer(call: Call) -> bytes:
             if self.closing:
-                raise CallFailed(GrpcCode.UNAVAILABLE, "the server is shutting down")
+                raise CallFailed(Code.UNAVAILABLE, "the server is shutting down")
             started_s = perf_counter()
             request = _parsed(kind, call.message)
             status = "OK"
@@ -146,7 +145,7 @@ def _parsed(kind: type[Message], message: bytes) -> Any:
     try:
         return kind.FromString(message)
     except DecodeError as error:
-        raise CallFailed(GrpcCode.INTERNAL, "Exception deserializing request!") from error
+        raise CallFailed(Code.INTERNAL, "Exception deserializing request!") from error
 
 
 def _deadline_s(call: Call) -> float | None:
@@ -170,4 +169,4 @@ def _failure(error: Exception) -> StatusError:
 
 def _told(failure: StatusError) -> CallFailed:
     code = failure.code if failure.code is not Code.OK else Code.UNKNOWN
-    return CallFailed(GrpcCode(int(code)), failure.message[:MESSAGE_LENGTH_MAX])
+    return CallFailed(code, failure.message[:MESSAGE_LENGTH_MAX])
