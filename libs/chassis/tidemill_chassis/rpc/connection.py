@@ -5,6 +5,7 @@ What a stream means is for the subclass: `serving_side` and `calling_side`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Generic
@@ -42,7 +43,7 @@ CHORES_A_SECOND_MAX = 2_000
 """Frames without a content (settings, pings, resets…) one after another: more than so many is an attack."""
 
 
-class Connection(Sending[AnyStream], Generic[Read, AnyStream]):
+class Connection(Sending[AnyStream], Generic[Read, AnyStream], ABC):
     """Feed it with `receive`, send what `take_output` gives. Not safe for threads.
 
     read: what the subclass makes of a list of headers. more_settings: beside those of the windows.
@@ -85,17 +86,17 @@ class Connection(Sending[AnyStream], Generic[Read, AnyStream]):
 
     # What the subclass says.
 
+    @abstractmethod
     def on_headers(self, number: int, fields: Read, *, end: bool) -> None:
         """A list of headers came."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_data(self, stream: AnyStream) -> None:
         """Data came, and stands in `stream.parts`, or `stream.ended` is set."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_reset(self, stream: AnyStream, code: int) -> None:
         """The other side has ended the stream; it is no longer among `streams`."""
-        raise NotImplementedError
 
     # Bytes in.
 
@@ -214,9 +215,9 @@ class Connection(Sending[AnyStream], Generic[Read, AnyStream]):
         if not self.was_open(number):
             raise ConnectionFault(PROTOCOL_ERROR, f"data on stream {number}, which never was")
 
+    @abstractmethod
     def was_open(self, number: int) -> bool:
         """Whether the stream was opened at some time, by either side."""
-        raise NotImplementedError
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
         if number == 0:
